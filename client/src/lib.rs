@@ -1,0 +1,1 @@
+//! The owner's library: keys, pipeline, catalogue and tasks

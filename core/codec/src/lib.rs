@@ -1,0 +1,1 @@
+//! Slicing, Reed–Solomon, sealing and threshold shares

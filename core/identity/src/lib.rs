@@ -1,0 +1,1 @@
+//! P-256 keys, addresses, lock scripts and sessions

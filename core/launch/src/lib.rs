@@ -1,0 +1,1 @@
+//! What every binary does first: settings, logging, signals

@@ -1,0 +1,1 @@
+//! Scores, the pair planner and the failure detector; no clock, no async

@@ -1,0 +1,1 @@
+//! In-memory ports, and the suites that they share with the real ones

@@ -1,0 +1,1 @@
+//! Protobuf messages, gRPC services and their conversions to core types

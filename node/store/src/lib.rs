@@ -1,0 +1,1 @@
+//! Shard files, segments and RocksDB: what a node keeps on its disk
