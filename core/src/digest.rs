@@ -119,7 +119,8 @@ pub fn merkle_tree(leaves: &[Digest]) -> (Digest, Vec<MerklePath>) {
         }
         level = above;
     }
-    let root = level.into_iter().next().map_or_else(|| digest("defs 2026 merkle", &[]), |top| top.0);
+    let root =
+        level.into_iter().next().map_or_else(|| digest("defs 2026 merkle", &[]), |top| top.0);
     (root, paths)
 }
 

@@ -200,7 +200,9 @@ mod tests {
     #[test]
     fn a_wrong_text_is_refused_with_what_is_needed() {
         let refused = "+1".repeat(16).parse::<PairId>().unwrap_err();
-        assert!(refused.to_string().ends_with("is not a pair id: 32 hexadecimal digits are needed"));
+        assert!(
+            refused.to_string().ends_with("is not a pair id: 32 hexadecimal digits are needed")
+        );
         assert!("ab".parse::<PairId>().is_err());
     }
 }

@@ -68,12 +68,18 @@ impl FromStr for Size {
             .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
         let unit = unit.trim().to_ascii_lowercase();
-        let factor =
-            UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor).ok_or_else(refused)?;
+        let factor = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, factor)| *factor)
+            .ok_or_else(refused)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         let whole: u64 = whole.parse().ok().ok_or_else(refused)?;
         let bytes = whole.checked_mul(factor).ok_or_else(refused)?;
-        bytes.checked_add(fraction_of(fraction, factor).ok_or_else(refused)?).map(Self).ok_or_else(refused)
+        bytes
+            .checked_add(fraction_of(fraction, factor).ok_or_else(refused)?)
+            .map(Self)
+            .ok_or_else(refused)
     }
 }
 
@@ -92,7 +98,9 @@ fn fraction_of(fraction: &str, factor: u64) -> Option<u64> {
 impl fmt::Display for Size {
     /// The largest binary unit that divides the size, so that the text reads back equal.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, factor) in [("Ti", 1_u64 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
+        for (unit, factor) in
+            [("Ti", 1_u64 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)]
+        {
             if self.0 >= factor && self.0.is_multiple_of(factor) {
                 return write!(out, "{}{unit}", self.0 / factor);
             }

@@ -95,10 +95,14 @@ impl Format for StripeDescriptor {
             return Err(FormatError::Invalid("coded length"));
         }
         let tag = StripeTag(input.array("tag")?);
-        let shards =
-            geometry.indices().map(|_| input.array("shard id").map(ShardId)).collect::<Result<_, _>>()?;
-        let shares =
-            geometry.indices().map(|_| input.array("share digest").map(Digest)).collect::<Result<_, _>>()?;
+        let shards = geometry
+            .indices()
+            .map(|_| input.array("shard id").map(ShardId))
+            .collect::<Result<_, _>>()?;
+        let shares = geometry
+            .indices()
+            .map(|_| input.array("share digest").map(Digest))
+            .collect::<Result<_, _>>()?;
         let lock = Lock::read(input)?;
         Ok(Self {
             codec: CodecId::ReedSolomon16,

@@ -1,0 +1,381 @@
+//! What peers say to each other, as the logic sees it; wire turns it into bytes.
+//!
+//! Every exchange is one request and one response, either of which may be followed by a
+//! [`Body`](crate::body::Body) of raw bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::format::Format;
+use crate::ids::{Digest, Epoch, Locator, NetworkId, NodeId, PairId, ShardIndex, StripeId};
+use crate::network::{Genesis, SignedCard, SignedPairRecord};
+use crate::receipt::SignedReceipt;
+use crate::record::{RecordKey, SignedRecord};
+use crate::statement::{Commit, Session, Signed, Tombstone};
+use crate::stripe::ShardHead;
+
+/// The most items of a batch request.
+pub const BATCH_ITEMS_MAX: usize = 256;
+
+/// The largest encoded message without its body: a batch of two of the largest records
+/// or a large pair table.
+pub const MESSAGE_MAX: usize = 1 << 20;
+
+/// The largest frame of a body.
+pub const FRAME_MAX: usize = 256 << 10;
+
+/// The wire version spoken here; a peer may be one behind.
+pub const WIRE_VERSION: u32 = 1;
+
+/// Names a shard at a holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardKey {
+    /// The stripe.
+    pub stripe: StripeId,
+    /// The shard's place in it.
+    pub index: ShardIndex,
+}
+
+/// First message on every connection, in each direction that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Peers of another network are refused.
+    pub network: NetworkId,
+    /// The newest wire version spoken.
+    pub version: u32,
+}
+
+/// A shard offered to a pair: to its primary by the owner, to its mirror by the primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreShard {
+    /// What is kept beside the bytes. The body holds exactly the sealed bytes.
+    pub head: Arc<ShardHead>,
+    /// For which pair.
+    pub pair: PairId,
+    /// In which epoch; another one than the node's is refused.
+    pub epoch: Epoch,
+    /// How long to keep it without a commit.
+    pub lease_ms: u64,
+}
+
+/// Sealed bytes of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadShard {
+    /// Which shard.
+    pub key: ShardKey,
+    /// Which of its sealed bytes; `None`: all.
+    pub range: Option<Range<u64>>,
+}
+
+/// What a peer asks of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Agree on network and version; answered by [`Response::Hello`].
+    Hello(Hello),
+    /// Open a session for this connection; answered by [`Response::Done`].
+    OpenSession(Box<Signed<Session>>),
+    /// Store a shard at both members; answered by [`Response::Receipts`].
+    StoreShard(StoreShard),
+    /// Store a shard as mirror; from the partner only; answered by [`Response::Receipts`].
+    MirrorShard(StoreShard),
+    /// Answered by [`Response::Shard`] and a body.
+    ReadShard(ReadShard),
+    /// Extend leases at this node and its partner; answered by [`Response::Held`].
+    Renew {
+        /// At most [`BATCH_ITEMS_MAX`].
+        shards: Vec<ShardKey>,
+        /// From now.
+        lease_ms: u64,
+        /// Whether to ask the partner too.
+        both: bool,
+    },
+    /// Keep these stripes' shards; answered by [`Response::Held`].
+    Commit {
+        /// At most [`BATCH_ITEMS_MAX`].
+        commits: Vec<Signed<Commit>>,
+        /// Whether to ask the partner too.
+        both: bool,
+    },
+    /// Delete these stripes' shards; answered by [`Response::Done`].
+    Delete {
+        /// At most [`BATCH_ITEMS_MAX`].
+        tombstones: Vec<Signed<Tombstone>>,
+        /// Whether to ask the partner too.
+        both: bool,
+    },
+    /// Write versions of records at both members; answered by [`Response::Written`].
+    WriteRecords {
+        /// For which pair.
+        pair: PairId,
+        /// In which epoch.
+        epoch: Epoch,
+        /// At most [`BATCH_ITEMS_MAX`] and [`MESSAGE_MAX`] together.
+        records: Vec<Arc<SignedRecord>>,
+        /// Whether this comes from the owner (and goes on to the partner) or from the partner.
+        forward: bool,
+    },
+    /// Answered by [`Response::Records`].
+    ReadRecords {
+        /// At most [`BATCH_ITEMS_MAX`].
+        keys: Vec<RecordKey>,
+    },
+    /// What this node knows of the network; answered by [`Response::Table`].
+    Table,
+    /// Sign epoch 1 of a new pair with the asker; answered by [`Response::Pair`].
+    Propose(Box<SignedPairRecord>),
+    /// "I live"; between partners; answered by [`Response::Alive`].
+    Heartbeat {
+        /// The pair.
+        pair: PairId,
+        /// The epoch in which the sender is a member.
+        epoch: Epoch,
+    },
+    /// Who holds what `locator` names? The node broadcasts for the asker; answered by
+    /// [`Response::Located`].
+    Locate {
+        /// Of a file or stripe.
+        locator: Locator,
+    },
+    /// The direct answer to a broadcast; answered by [`Response::Done`].
+    Found {
+        /// What was asked for.
+        locator: Locator,
+        /// The broadcast's number.
+        query: u64,
+        /// A pair that holds it.
+        pair: PairId,
+    },
+}
+
+/// What became of one item of a batch.
+pub type ItemResult<T> = Result<T, Refusal>;
+
+/// What a node answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// To [`Request::Hello`].
+    Hello {
+        /// The network, so that a new client can check it.
+        genesis: Genesis,
+        /// The wire version that both will speak.
+        version: u32,
+        /// Fresh for this connection: sessions sign it.
+        challenge: [u8; 32],
+    },
+    /// It is done, and durable where durability was asked for.
+    Done,
+    /// Durable at both members: the primary's receipt, then the mirror's (the mirror's
+    /// alone to [`Request::MirrorShard`]).
+    Receipts(Vec<SignedReceipt>),
+    /// The body follows.
+    Shard {
+        /// Sealed bytes of the whole shard.
+        length: u64,
+    },
+    /// For each item, whether it is held as asked by all that were asked.
+    Held(Vec<bool>),
+    /// For each record its receipts, or why it was refused.
+    Written(Vec<ItemResult<Vec<SignedReceipt>>>),
+    /// For each key the heads known here (none: unknown).
+    Records(Vec<ItemResult<Vec<Arc<SignedRecord>>>>),
+    /// To [`Request::Table`].
+    Table(Box<Table>),
+    /// The record with the answering node's signature added.
+    Pair(Box<SignedPairRecord>),
+    /// To [`Request::Heartbeat`].
+    Alive,
+    /// To [`Request::Locate`].
+    Located(Located),
+    /// The request was refused; nothing was done.
+    Refused(Refusal),
+}
+
+/// A pair as a node sees it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairView {
+    /// Signed by its members.
+    pub record: SignedPairRecord,
+    /// Whether each member answered within the suspicion time.
+    pub alive: [bool; 2],
+}
+
+/// What a node knows of the network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Table {
+    /// The newest card of each admitted node.
+    pub cards: Vec<SignedCard>,
+    /// The newest record of each pair.
+    pub pairs: Vec<PairView>,
+}
+
+/// Which rung of the ladder found something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rung {
+    /// The asked node held it, or remembered who does.
+    Local,
+    /// A broadcast was answered.
+    Broadcast,
+    /// The distributed hash table knew.
+    Kademlia,
+    /// Nobody answered in time.
+    Nowhere,
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Local => "local",
+            Self::Broadcast => "broadcast",
+            Self::Kademlia => "kademlia",
+            Self::Nowhere => "nowhere",
+        })
+    }
+}
+
+/// Candidates, worth nothing until bytes verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Pairs that say they hold it; at most 16.
+    pub pairs: Vec<PairId>,
+    /// What found them.
+    pub rung: Rung,
+    /// Messages that it took.
+    pub messages: u32,
+    /// Round trips that it took.
+    pub round_trips: u32,
+}
+
+/// Why a node refused. The number is the wire's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Reason {
+    /// Another network's id.
+    WrongNetwork = 1,
+    /// A wire version that this node doesn't speak.
+    WrongVersion = 2,
+    /// A message that breaks the protocol.
+    Malformed = 3,
+    /// The lock was not opened: wrong key or wrong statement.
+    NotAuthorised = 4,
+    /// No session, or one that doesn't cover the operation.
+    NoSession = 5,
+    /// The session was made for another node, client or connection, or is over.
+    SessionRefused = 6,
+    /// This node doesn't have it.
+    NotFound = 7,
+    /// No room.
+    Full = 8,
+    /// This node is not in that pair, or in another epoch of it.
+    WrongEpoch = 9,
+    /// The pair's other member can't be reached: no new data now.
+    Degraded = 10,
+    /// The bytes are not what their name says.
+    WrongBytes = 11,
+    /// The pair holds as many shards of the stripe as it may.
+    TooMany = 12,
+    /// The object was deleted.
+    Deleted = 13,
+    /// A limit of this node was reached; try again later.
+    Busy = 14,
+    /// The asker may not ask this.
+    NotAllowed = 15,
+    /// The node is shutting down.
+    ShuttingDown = 16,
+    /// The node's disk failed on this request.
+    Disk = 17,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: &'static [Self] = &[
+        Self::WrongNetwork,
+        Self::WrongVersion,
+        Self::Malformed,
+        Self::NotAuthorised,
+        Self::NoSession,
+        Self::SessionRefused,
+        Self::NotFound,
+        Self::Full,
+        Self::WrongEpoch,
+        Self::Degraded,
+        Self::WrongBytes,
+        Self::TooMany,
+        Self::Deleted,
+        Self::Busy,
+        Self::NotAllowed,
+        Self::ShuttingDown,
+        Self::Disk,
+    ];
+
+    /// Whether the same request may succeed at another pair, or here later.
+    #[must_use]
+    pub fn is_about_this_node(self) -> bool {
+        matches!(
+            self,
+            Self::Full
+                | Self::WrongEpoch
+                | Self::Degraded
+                | Self::TooMany
+                | Self::Busy
+                | Self::ShuttingDown
+                | Self::Disk
+        )
+    }
+}
+
+/// A refusal with words for people. The words are never parsed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refusal {
+    /// For programs.
+    pub reason: Reason,
+    /// For people; at most 512 bytes.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// `detail` says what was asked and why it can't be.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        let end = (0..=detail.len().min(512)).rev().find(|end| detail.is_char_boundary(*end));
+        detail.truncate(end.unwrap_or(0));
+        Self { reason, detail }
+    }
+}
+
+/// What nodes tell everybody, each signed by whom it speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gossip {
+    /// A node about itself (`defs/pairs/1`).
+    Card(Box<SignedCard>),
+    /// A pair's newest epoch (`defs/pairs/1`).
+    Pair(Box<SignedPairRecord>),
+    /// Who holds this? (`defs/index/1`)
+    Query {
+        /// Of a file or stripe.
+        locator: Locator,
+        /// Whom to answer, directly.
+        asker: NodeId,
+        /// The asker's number for this query.
+        query: u64,
+    },
+}
+
+impl Gossip {
+    /// By which copies of one message are recognised.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        match self {
+            Self::Card(card) => crate::digest("defs 2026 gossip card", &card.encode()),
+            Self::Pair(pair) => crate::digest("defs 2026 gossip pair", &pair.encode()),
+            Self::Query { locator, asker, query } => {
+                let mut bytes = Vec::with_capacity(72);
+                bytes.extend_from_slice(&locator.0);
+                bytes.extend_from_slice(&asker.0);
+                bytes.extend_from_slice(&query.to_le_bytes());
+                crate::digest("defs 2026 gossip query", &bytes)
+            }
+        }
+    }
+}
