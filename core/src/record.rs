@@ -123,8 +123,8 @@ pub struct Record {
     pub set: RecordSet,
     /// Who may write it.
     pub lock: Lock,
-    /// With the lock it makes the file id.
-    pub lock_random: [u8; 32],
+    /// Fresh for each file: with the lock it makes the file id.
+    pub file_random: [u8; 32],
     /// Fresh for each version: part of the key that seals it.
     pub salt: [u8; 32],
     /// What it says.
@@ -144,7 +144,7 @@ impl Record {
     /// Whether the file id is the one that this record's lock may write under.
     #[must_use]
     pub fn names_its_lock(&self) -> bool {
-        file_id(self.lock.script(), &self.lock_random) == self.key.file
+        file_id(self.lock.script(), &self.file_random) == self.key.file
     }
 }
 
@@ -163,7 +163,7 @@ impl Format for Record {
         out.list(&self.parents, |out, parent| out.raw(&parent.0));
         self.set.write(out);
         self.lock.write(out);
-        out.raw(&self.lock_random);
+        out.raw(&self.file_random);
         out.raw(&self.salt);
         match &self.content {
             Content::Sealed(bytes) => {
@@ -184,14 +184,14 @@ impl Format for Record {
             input.list("parents", HEADS_MAX, |input| Ok(Digest(input.array("parent")?)))?;
         let set = RecordSet::read(input)?;
         let lock = Lock::read(input)?;
-        let lock_random = input.array("lock random")?;
+        let file_random = input.array("file random")?;
         let salt = input.array("salt")?;
         let content = match input.u8("content kind")? {
             1 => Content::Sealed(input.bytes("content", CONTENT_MAX)?.to_vec()),
             2 => Content::Deleted,
             _ => return Err(FormatError::Invalid("content kind")),
         };
-        Ok(Self { key, counter, parents, set, lock, lock_random, salt, content })
+        Ok(Self { key, counter, parents, set, lock, file_random, salt, content })
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
             parents,
             set: RecordSet { pairs: vec![PairId([1; 16]), PairId([2; 16])], version: 1 },
             lock,
-            lock_random: [7; 32],
+            file_random: [7; 32],
             salt: [salt; 32],
             content: Content::Sealed(vec![salt; 10]),
         };
