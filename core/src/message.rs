@@ -119,6 +119,12 @@ pub enum Request {
         /// At most [`BATCH_ITEMS_MAX`].
         keys: Vec<RecordKey>,
     },
+    /// What this node holds of a stripe; from admitted nodes only; answered by
+    /// [`Response::Stripe`].
+    StripeStatus {
+        /// Which stripe.
+        stripe: StripeId,
+    },
     /// What this node knows of the network; answered by [`Response::Table`].
     Table,
     /// Sign epoch 1 of a new pair with the asker; answered by [`Response::Pair`].
@@ -178,6 +184,15 @@ pub enum Response {
     Written(Vec<ItemResult<Vec<SignedReceipt>>>),
     /// For each key the heads known here (none: unknown).
     Records(Vec<ItemResult<Vec<Arc<SignedRecord>>>>),
+    /// To [`Request::StripeStatus`].
+    Stripe {
+        /// The indices held here.
+        indices: Vec<ShardIndex>,
+        /// The owner's commit, if it is known here.
+        commit: Option<Signed<Commit>>,
+        /// Whether the owner deleted the stripe.
+        deleted: bool,
+    },
     /// To [`Request::Table`].
     Table(Box<Table>),
     /// The record with the answering node's signature added.

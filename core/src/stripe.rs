@@ -25,6 +25,9 @@ pub struct StripeDescriptor {
     pub geometry: Geometry,
     /// Grows when the owner lays the same slice anew; otherwise 0.
     pub generation: u32,
+    /// The most shards of this stripe that one pair may hold: at most m, unless the owner
+    /// asked by name for an unsafe placement. Holders refuse more.
+    pub per_pair: u8,
     /// Bytes of the slice after inner encryption, before padding to k shards.
     pub coded_length: u64,
     /// Groups the shards of this stripe.
@@ -71,6 +74,7 @@ impl Format for StripeDescriptor {
         out.u8(data);
         out.u8(parity);
         out.u32(self.generation);
+        out.u8(self.per_pair);
         out.u64(self.coded_length);
         out.raw(&self.tag.0);
         for shard in &self.shards {
@@ -90,6 +94,10 @@ impl Format for StripeDescriptor {
         let geometry = Geometry::new(data.into(), parity.into());
         let Ok(geometry) = geometry else { return Err(FormatError::Invalid("geometry")) };
         let generation = input.u32("generation")?;
+        let per_pair = input.u8("shards per pair")?;
+        if per_pair == 0 {
+            return Err(FormatError::Invalid("shards per pair"));
+        }
         let coded_length = input.u64("coded length")?;
         if coded_length > CODED_LENGTH_MAX {
             return Err(FormatError::Invalid("coded length"));
@@ -108,6 +116,7 @@ impl Format for StripeDescriptor {
             codec: CodecId::ReedSolomon16,
             geometry,
             generation,
+            per_pair,
             coded_length,
             tag,
             shards,
@@ -193,6 +202,7 @@ mod tests {
             codec: CodecId::ReedSolomon16,
             geometry,
             generation: 3,
+            per_pair: 1,
             coded_length: 1000,
             tag: StripeTag([1; 16]),
             shards: geometry.indices().map(|index| ShardId([index.0; 32])).collect(),
@@ -227,13 +237,14 @@ mod tests {
     fn every_field_of_a_descriptor_changes_its_id_and_its_statement() {
         let network = NetworkId([5; 32]);
         let original = head(2, 1).descriptor.body;
-        let mut changed = vec![original.clone(); 6];
+        let mut changed = vec![original.clone(); 7];
         changed[0].generation += 1;
         changed[1].coded_length += 1;
         changed[2].tag.0[0] ^= 1;
         changed[3].shards[2].0[0] ^= 1;
         changed[4].shares[2].0[0] ^= 1;
         changed[5].lock = Lock::new(vec![2]).unwrap();
+        changed[6].per_pair += 1;
         for other in changed {
             assert_ne!(other.id(), original.id());
             assert_ne!(other.statement(&network), original.statement(&network));
