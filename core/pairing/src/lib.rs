@@ -1,1 +1,5 @@
-//! Scores, the pair planner and the failure detector; no clock, no async
+//! Who should be paired with whom, and who is gone: pure decisions, the same for the
+//! operator and for nodes that organise themselves. No clock, no async, no I/O.
+
+pub mod planner;
+pub mod witness;
