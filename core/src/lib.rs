@@ -14,6 +14,7 @@ pub mod network;
 pub mod port;
 pub mod receipt;
 pub mod record;
+pub mod settings;
 pub mod size;
 pub mod statement;
 pub mod states;

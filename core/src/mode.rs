@@ -310,7 +310,7 @@ fn fit(
     }
     let tolerated = usize::from(durability.0);
     // Without a promise for whole pairs, any spread will do.
-    let per_pair = if tolerated == 0 { geometry.total() } else { geometry.parity() / tolerated };
+    let per_pair = geometry.parity().checked_div(tolerated).unwrap_or_else(|| geometry.total());
     if per_pair == 0 {
         return Err(LayoutError::TooLittleParity { geometry, durability });
     }
