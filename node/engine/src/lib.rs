@@ -1,1 +1,27 @@
-//! What a node does with what it is sent: logic over ports
+//! What a storage node does with what it is sent, as logic over core's ports: receive,
+//! mirror, serve, keep and forget shards and records, find partners and answer look-ups.
+//!
+//! Nothing here holds a key of an owner or names one: the crate has no dependency
+//! through which it could.
+
+mod beat;
+mod config;
+mod connection;
+mod elapsed;
+mod engine;
+mod expire;
+mod form;
+mod keep;
+mod locate;
+mod membership;
+mod read;
+mod receive;
+mod records;
+mod refuse;
+mod stamp;
+mod status;
+
+pub use config::{EngineConfig, Timings, World};
+pub use engine::{Engine, OpenError};
+pub use membership::{CardError, PairError, check_card, check_pair};
+pub use status::EngineStatus;

@@ -1,0 +1,128 @@
+//! The pulse of a node: heartbeats between partners, and cards and pair records told to
+//! everybody.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use defs_core::body::Body;
+use defs_core::format::Format;
+use defs_core::ids::{Epoch, NodeId, PairId};
+use defs_core::message::{Gossip, Reason, Refusal, Request, Response, Table};
+use defs_core::network::{NodeCard, SignedCard};
+use defs_core::port::{Change, Clock, Disk, Peers, Publish, StateKey};
+use defs_core::statement::Statement;
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::refuse::refuse;
+
+/// After its start a node tells its card faster, since its first words may be said
+/// before anybody listens.
+const EAGER_CARDS: u32 = 10;
+
+/// Between two cards of an eager node, and at least between any two.
+const EAGER_PAUSE: Duration = Duration::from_millis(500);
+
+impl<W: World> Engine<W> {
+    /// One heartbeat to the partner, if there is one.
+    pub(crate) async fn beat(self: Arc<Self>) {
+        let Some(own) = self.membership.own_pair().map(|own| own.record) else { return };
+        let Some(partner) = own.partner_of(&self.me) else { return };
+        let request = Request::Heartbeat { pair: own.pair, epoch: own.epoch };
+        match self.peers.call(partner, request, Body::empty()).await {
+            Ok(_) => {
+                self.membership.heard_partner(self.clock.elapsed());
+                self.pay_owed().await;
+            }
+            Err(error) => {
+                tracing::debug!(pair = %own.pair, partner = %partner, %error, "no heartbeat");
+            }
+        }
+    }
+
+    pub(crate) fn take_heartbeat(
+        &self,
+        caller: NodeId,
+        pair: PairId,
+        epoch: Epoch,
+    ) -> Result<Response, Refusal> {
+        let own = self.own_pair_at(pair, epoch)?;
+        if own.partner_of(&self.me) != Some(caller) {
+            return Err(refuse(Reason::NotAllowed, "only the partner may send heartbeats"));
+        }
+        self.membership.heard_partner(self.clock.elapsed());
+        Ok(Response::Alive)
+    }
+
+    /// Tells this node's card and pair, again and again.
+    pub(crate) async fn tell_cards(&self) {
+        let mut eager = EAGER_CARDS;
+        loop {
+            self.tell_card();
+            let pause = if eager > 0 { EAGER_PAUSE } else { self.config.timings.card };
+            eager = eager.saturating_sub(1);
+            tokio::select! {
+                biased;
+                () = self.greet.notified() => self.clock.sleep(EAGER_PAUSE).await,
+                () = self.clock.sleep(pause) => {}
+            }
+        }
+    }
+
+    fn tell_card(&self) {
+        let card = self.card();
+        if let Ok(node) =
+            crate::check_card(&self.config.genesis, &self.network, &card, &self.checker)
+        {
+            // Its own card is in its table too: clients ask for the whole.
+            self.membership.learn_card(node, card.clone(), Some(self.clock.elapsed()));
+        }
+        self.peers.publish(Gossip::Card(Box::new(card)));
+        if let Some(own) = self.membership.own_pair() {
+            self.peers.publish(Gossip::Pair(Box::new(own)));
+        }
+    }
+
+    /// This node's card as of now.
+    pub(crate) fn card(&self) -> SignedCard {
+        let usage = self.disk.usage();
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let card = NodeCard {
+            key: self.key.public().to_bytes(),
+            sequence: self.clock.now().0,
+            addresses,
+            labels: self.config.labels.clone(),
+            capacity: usage.capacity,
+            used: usage.used,
+            admission: self.config.admission,
+        };
+        let signature = self.key.sign(&card.statement(&self.network)).0;
+        SignedCard { card, signature }
+    }
+
+    /// What this node knows of the network now.
+    pub fn table(&self) -> Table {
+        let timings = &self.config.timings;
+        let now = self.clock.elapsed();
+        self.membership.table(now, timings.card_stale, timings.suspect_after)
+    }
+
+    /// Writes what was learnt of the network, so that a restart begins with it.
+    pub(crate) async fn flush_membership(self: Arc<Self>) {
+        let (cards, pairs) = self.membership.take_dirty();
+        if cards.is_empty() && pairs.is_empty() {
+            return;
+        }
+        let card_change = |card: &SignedCard| {
+            let key = [b"card/".as_slice(), &card.card.key].concat();
+            Change::Put(StateKey(key), card.encode())
+        };
+        let cards = cards.iter().map(card_change);
+        let changes = cards.chain(pairs.iter().map(crate::form::pair_change)).collect();
+        let written = self.disk.apply(changes).await;
+        if written.is_err() {
+            self.membership.mark_dirty(pairs.iter().map(|pair| pair.record.pair));
+        }
+        self.note_failure(written);
+    }
+}

@@ -1,0 +1,389 @@
+//! The engine: one node's parts, how a request finds its way to them, and the tasks that
+//! run beside the requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use defs_core::body::Body;
+use defs_core::format::{Format, FormatError};
+use defs_core::ids::{NetworkId, NodeId, ShardIndex, StripeId};
+use defs_core::message::{Gossip, Hello, Reason, Refusal, Request, Response, WIRE_VERSION};
+use defs_core::network::{SignedCard, SignedPairRecord};
+use defs_core::port::{
+    Clock, Disk, DiskError, Peers, Randomness, Reply, Service, StateKey, Verdict,
+};
+use defs_core::statement::{Operations, Session, Signed};
+use defs_identity::{CachedChecker, SecretKey, SessionTerms, UnixTime, check_session};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{EngineConfig, World};
+use crate::connection::Connections;
+use crate::elapsed::Elapsed;
+use crate::locate::{Lookups, Query};
+use crate::membership::{CardError, Membership, News, PairError, check_card, check_pair};
+use crate::records::KeyLocks;
+use crate::refuse::{refuse, reply};
+
+/// Broadcast questions that may wait to be answered: more than that is somebody's flood,
+/// and their askers have other nodes to hear from.
+const QUERIES_MAX: usize = 1024;
+
+/// Pair records and cards that are read back at a start.
+const STATE_MAX: usize = 20_000;
+
+/// One node's logic over its ports.
+pub struct Engine<W: World> {
+    pub(crate) config: EngineConfig,
+    pub(crate) network: NetworkId,
+    pub(crate) me: NodeId,
+    pub(crate) key: SecretKey,
+    pub(crate) peers: W::Peers,
+    pub(crate) disk: W::Disk,
+    pub(crate) clock: W::Clock,
+    pub(crate) random: W::Random,
+    pub(crate) elapsed: Elapsed,
+    pub(crate) checker: CachedChecker,
+    pub(crate) connections: Connections,
+    pub(crate) membership: Membership,
+    pub(crate) key_locks: KeyLocks,
+    pub(crate) lookups: Lookups,
+    /// Shards on their way in, by stripe.
+    pub(crate) arriving: Mutex<BTreeMap<StripeId, BTreeSet<ShardIndex>>>,
+    pub(crate) addresses: Mutex<Vec<String>>,
+    queries: mpsc::Sender<Query>,
+    queries_in: Mutex<Option<mpsc::Receiver<Query>>>,
+    /// Wakes the telling of this node's card when somebody new was heard.
+    pub(crate) greet: tokio::sync::Notify,
+}
+
+impl<W: World> std::fmt::Debug for Engine<W> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Engine").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+/// Why an engine can't begin.
+#[derive(Debug)]
+pub enum OpenError {
+    /// What it stored can't be read.
+    Disk(DiskError),
+    /// What it stored is not what it should be.
+    Format(FormatError),
+    /// Its key is not the one by which its peers know it.
+    WrongKey,
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Disk(_) => "failed to read this node's state from its disk",
+            Self::Format(_) => "this node's stored state is damaged",
+            Self::WrongKey => "this node's key is not the one that its peers know it by",
+        })
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Disk(source) => Some(source),
+            Self::Format(source) => Some(source),
+            Self::WrongKey => None,
+        }
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// Reads back what the node knew when it stopped.
+    pub async fn open(
+        config: EngineConfig,
+        key: SecretKey,
+        (peers, disk): (W::Peers, W::Disk),
+        (clock, random): (W::Clock, W::Random),
+    ) -> Result<Arc<Self>, OpenError> {
+        let me = key.public().node_id();
+        if me != peers.me() {
+            return Err(OpenError::WrongKey);
+        }
+        let elapsed = Elapsed::load(&disk, &clock).await.map_err(OpenError::Disk)?;
+        let (queries, queries_in) = mpsc::channel(QUERIES_MAX);
+        let engine = Self {
+            network: config.genesis.network(),
+            config,
+            me,
+            key,
+            peers,
+            disk,
+            clock,
+            random,
+            elapsed,
+            checker: CachedChecker::new(),
+            connections: Connections::default(),
+            membership: Membership::new(me),
+            key_locks: KeyLocks::default(),
+            lookups: Lookups::default(),
+            arriving: Mutex::default(),
+            addresses: Mutex::default(),
+            queries,
+            queries_in: Mutex::new(Some(queries_in)),
+            greet: tokio::sync::Notify::new(),
+        };
+        engine.recall().await?;
+        Ok(Arc::new(engine))
+    }
+
+    async fn recall(&self) -> Result<(), OpenError> {
+        let cards = self.disk.scan(StateKey(b"card/".to_vec()), STATE_MAX);
+        for (_, bytes) in cards.await.map_err(OpenError::Disk)? {
+            let card = SignedCard::decode(&bytes).map_err(OpenError::Format)?;
+            if let Ok(node) = check_card(&self.config.genesis, &self.network, &card, &self.checker)
+            {
+                self.peers.learn(node, &card.card.addresses);
+                self.membership.learn_card(node, card, None);
+            }
+        }
+        let pairs = self.disk.scan(StateKey(b"pair/".to_vec()), STATE_MAX);
+        for (_, bytes) in pairs.await.map_err(OpenError::Disk)? {
+            let pair = SignedPairRecord::decode(&bytes).map_err(OpenError::Format)?;
+            // It was valid when it was written: its predecessor need not be here any more.
+            if self.membership.learn_pair(pair).is_err() {
+                tracing::warn!("a stored pair record names a node whose card is not stored");
+            }
+        }
+        Ok(())
+    }
+
+    /// Where this node can be dialled; told to everybody with the next card.
+    pub fn set_addresses(&self, addresses: Vec<String>) {
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// This node.
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// Runs what a node does beside answering: every task is `tasks`' and ends with
+    /// `stop`.
+    pub fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let timings = self.config.timings;
+        self.every(tasks, stop, timings.heartbeat, Self::beat);
+        self.every(tasks, stop, timings.form, Self::form);
+        self.every(tasks, stop, timings.expire, Self::expire);
+        self.every(tasks, stop, crate::elapsed::PERSIST_EVERY, Self::persist_elapsed);
+        self.every(tasks, stop, Duration::from_secs(1), Self::flush_membership);
+        let engine = Arc::clone(self);
+        tasks.spawn(
+            stop.clone().run_until_cancelled_owned(async move { engine.tell_cards().await }),
+        );
+        let queries = self.queries_in.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(queries) = queries {
+            let engine = Arc::clone(self);
+            let answer = async move { engine.answer_queries(queries).await };
+            tasks.spawn(stop.clone().run_until_cancelled_owned(answer));
+        }
+    }
+
+    /// Runs `step` again and again. A step is never cut short: `stop` is heard between
+    /// two of them.
+    fn every<F, Fut>(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        pause: Duration,
+        step: F,
+    ) where
+        F: Fn(Arc<Self>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (engine, stop) = (Arc::clone(self), stop.clone());
+        tasks.spawn(async move {
+            while !stop.is_cancelled() {
+                step(Arc::clone(&engine)).await;
+                stop.run_until_cancelled(engine.clock.sleep(pause)).await;
+            }
+        });
+    }
+
+    async fn persist_elapsed(self: Arc<Self>) {
+        let (key, value) = self.elapsed.to_store(&self.clock);
+        self.note_failure(self.disk.apply(vec![defs_core::port::Change::Put(key, value)]).await);
+    }
+
+    /// The time by which leases run.
+    pub(crate) fn lease_clock(&self) -> Duration {
+        self.elapsed.now(&self.clock)
+    }
+
+    pub(crate) fn unix_time(&self) -> UnixTime {
+        UnixTime::from_millis(self.clock.now().0)
+    }
+
+    /// A background write failed: the store has logged why, and what was to be written is
+    /// written again with the next change.
+    pub(crate) fn note_failure(&self, result: Result<(), DiskError>) {
+        if let Err(error) = result {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a background write failed");
+        }
+    }
+
+    fn hello(&self, caller: NodeId, hello: &Hello) -> Result<Response, Refusal> {
+        if hello.network != self.network {
+            let detail =
+                format!("this node serves network {}, not {}", self.network, hello.network);
+            return Err(refuse(Reason::WrongNetwork, detail));
+        }
+        if hello.version == 0 || hello.version + 1 < WIRE_VERSION {
+            let detail = format!(
+                "wire version {} is too old, this node speaks {WIRE_VERSION}: upgrade the client",
+                hello.version
+            );
+            return Err(refuse(Reason::WrongVersion, detail));
+        }
+        let challenge = self
+            .connections
+            .challenge(caller, self.random.array())
+            .ok_or_else(|| refuse(Reason::Busy, "this node has too many connections"))?;
+        let version = hello.version.min(WIRE_VERSION);
+        Ok(Response::Hello { genesis: self.config.genesis, version, challenge })
+    }
+
+    fn open_session(&self, caller: NodeId, signed: &Signed<Session>) -> Result<Response, Refusal> {
+        let challenge = self
+            .connections
+            .known_challenge(&caller)
+            .ok_or_else(|| refuse(Reason::SessionRefused, "say hello before opening a session"))?;
+        let terms = SessionTerms {
+            network: self.network,
+            node: self.me,
+            client: caller,
+            challenge,
+            now: self.unix_time(),
+        };
+        match check_session(signed, &terms, &self.checker) {
+            Ok(()) => {
+                self.connections.open(&signed.body);
+                Ok(Response::Done)
+            }
+            Err(why @ defs_identity::SessionRefused::NotAuthorised(_)) => {
+                Err(refuse(Reason::NotAuthorised, why.to_string()))
+            }
+            Err(why) => Err(refuse(Reason::SessionRefused, why.to_string())),
+        }
+    }
+
+    /// Whether `caller` may do `operations` on objects of `lock`: it has a session for
+    /// them, or is this node's partner.
+    pub(crate) fn check_right(
+        &self,
+        caller: &NodeId,
+        lock: &defs_core::statement::Lock,
+        operations: Operations,
+    ) -> Result<(), Refusal> {
+        let partner = self.membership.own_pair().and_then(|own| own.record.partner_of(&self.me));
+        let now = self.clock.now();
+        if partner == Some(*caller)
+            || self.connections.allows(caller, &lock.hash(), operations, now)
+        {
+            return Ok(());
+        }
+        Err(refuse(Reason::NoSession, "no session of this connection covers that"))
+    }
+
+    fn hear_card(&self, card: SignedCard) -> Verdict {
+        let node = match check_card(&self.config.genesis, &self.network, &card, &self.checker) {
+            Ok(node) => node,
+            Err(CardError::Signature) => return Verdict::Reject,
+            Err(CardError::NotAdmitted) => return Verdict::Ignore,
+        };
+        if node == self.me {
+            return Verdict::Ignore;
+        }
+        let addresses = card.card.addresses.clone();
+        let news = self.membership.learn_card(node, card, Some(self.clock.elapsed()));
+        match news {
+            News::Stale => return Verdict::Ignore,
+            News::Fresh => {}
+            News::NewNode => self.greet.notify_one(),
+        }
+        self.peers.learn(node, &addresses);
+        Verdict::PassOn
+    }
+
+    fn hear_pair(&self, pair: SignedPairRecord) -> Verdict {
+        let known = self.membership.pair(&pair.record.pair);
+        if known.as_ref().is_some_and(|known| known.record.epoch >= pair.record.epoch) {
+            return Verdict::Ignore;
+        }
+        let before = known.as_ref().map(|known| &known.record);
+        let checked = check_pair(&self.network, before, &pair, &self.checker);
+        match checked.and_then(|()| self.membership.learn_pair(pair)) {
+            Ok(_) => Verdict::PassOn,
+            Err(PairError::Signature | PairError::TooFewSignatures) => Verdict::Reject,
+            Err(PairError::NotASuccessor | PairError::UnknownMember) => Verdict::Ignore,
+        }
+    }
+
+    async fn answer(&self, caller: NodeId, request: Request, body: Body) -> Reply {
+        match request {
+            Request::Hello(hello) => reply(self.hello(caller, &hello)),
+            Request::OpenSession(session) => reply(self.open_session(caller, &session)),
+            Request::StoreShard(store) => reply(self.store_shard(store, body).await),
+            Request::MirrorShard(store) => reply(self.mirror_shard(caller, store, body).await),
+            Request::ReadShard(read) => match self.read_shard(caller, read).await {
+                Ok(reply) => reply,
+                Err(refusal) => Reply::bare(Response::Refused(refusal)),
+            },
+            Request::Renew { shards, lease_ms, both } => {
+                reply(self.renew(caller, shards, Duration::from_millis(lease_ms), both).await)
+            }
+            Request::Commit { commits, both } => reply(self.commit(commits, both).await),
+            Request::Delete { tombstones, both } => reply(self.delete(tombstones, both).await),
+            Request::WriteRecords { pair, epoch, records, forward } => {
+                reply(self.write_records(caller, (pair, epoch), records, forward).await)
+            }
+            Request::ReadRecords { keys } => reply(self.read_records(caller, keys).await),
+            Request::StripeStatus { stripe } => reply(self.stripe_status(caller, stripe).await),
+            Request::Table => Reply::bare(Response::Table(Box::new(self.table()))),
+            Request::Propose(proposal) => reply(self.take_proposal(caller, *proposal).await),
+            Request::Heartbeat { pair, epoch } => reply(self.take_heartbeat(caller, pair, epoch)),
+            Request::Locate { locator } => reply(self.locate(locator).await),
+            Request::Found { locator, query, pair } => {
+                self.lookups.answered(&locator, query, pair);
+                Reply::bare(Response::Done)
+            }
+        }
+    }
+}
+
+impl<W: World> Service for Engine<W> {
+    async fn serve(&self, caller: NodeId, request: Request, body: Body) -> Reply {
+        self.answer(caller, request, body).await
+    }
+
+    fn hear(&self, message: Gossip) -> Verdict {
+        match message {
+            Gossip::Card(card) => self.hear_card(*card),
+            Gossip::Pair(pair) => self.hear_pair(*pair),
+            Gossip::Query { locator, asker, query } => {
+                if !self.membership.is_admitted(&asker) || asker == self.me {
+                    return Verdict::Ignore;
+                }
+                let question = Query { locator, asker, number: query };
+                match self.queries.try_send(question) {
+                    Ok(()) => Verdict::PassOn,
+                    Err(_) => Verdict::Ignore,
+                }
+            }
+        }
+    }
+
+    fn gone(&self, peer: NodeId) {
+        self.connections.forget(&peer);
+        self.membership.gone(&peer);
+    }
+}

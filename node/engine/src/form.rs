@@ -1,0 +1,171 @@
+//! How two free nodes become a pair: both run the same planner over the nodes that they
+//! see, the lower one proposes, and each signs only after its promise is on its disk.
+
+use std::sync::Arc;
+
+use defs_core::body::Body;
+use defs_core::format::Format;
+use defs_core::ids::{Epoch, NodeId, PairId};
+use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
+use defs_core::network::{PairRecord, SignedPairRecord};
+use defs_core::port::{Change, Clock, Disk, Peers, Publish, Randomness, StateKey};
+use defs_core::statement::Statement;
+use defs_pairing::planner::{Match, plan};
+use defs_pairing::witness;
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::membership::{check_pair, draw};
+use crate::refuse::{disk_refusal, refuse};
+use crate::stamp::sign_as_node;
+
+/// The proposal that this node has signed and not yet got back.
+fn promise_key() -> StateKey {
+    StateKey(b"promise".to_vec())
+}
+
+/// A pair record as it is kept.
+pub(crate) fn pair_change(signed: &SignedPairRecord) -> Change {
+    let key = [b"pair/".as_slice(), &signed.record.pair.0].concat();
+    Change::Put(StateKey(key), signed.encode())
+}
+
+impl<W: World> Engine<W> {
+    /// One look for a partner, if this node has none.
+    pub(crate) async fn form(self: Arc<Self>) {
+        if self.membership.own_pair().is_some() {
+            return;
+        }
+        let promise = match self.disk.get(promise_key()).await {
+            Ok(promise) => promise,
+            Err(error) => return self.note_failure(Err(error)),
+        };
+        // A promise that was made is kept: the other may have signed it already.
+        let promised = promise.as_deref().and_then(|bytes| SignedPairRecord::decode(bytes).ok());
+        let proposal = match promised {
+            Some(promised) => Some(promised),
+            None => self.new_proposal().await,
+        };
+        if let Some(proposal) = proposal {
+            self.propose(proposal).await;
+        }
+    }
+
+    /// This node's place in the plan over all free nodes, once their set has settled.
+    fn planned(&self) -> Option<Match> {
+        let timings = &self.config.timings;
+        let (free, settled) = self.membership.free(self.clock.elapsed(), timings.card_stale);
+        if settled < timings.settle {
+            return None;
+        }
+        let matches = plan(free, |_, _| None);
+        matches.into_iter().find(|Match(a, b)| *a == self.me || *b == self.me)
+    }
+
+    /// A new pair with this node as primary, promised on the disk.
+    async fn new_proposal(&self) -> Option<SignedPairRecord> {
+        let Match(primary, mirror) = self.planned()?;
+        if primary != self.me {
+            return None;
+        }
+        let members = [primary, mirror];
+        let pair = PairId(self.random.array());
+        let candidates =
+            [self.membership.candidate(&primary)?, self.membership.candidate(&mirror)?];
+        let others = self.membership.others(&members);
+        let witnesses = witness::choose(&candidates, &others, |node| draw(&pair, node));
+        let record = PairRecord { pair, epoch: Epoch(1), members, witnesses, previous: None };
+        let signature = sign_as_node(&self.key, &record.statement(&self.network));
+        let promise = SignedPairRecord { record, signatures: vec![signature] };
+        let written = self.disk.apply(vec![Change::Put(promise_key(), promise.encode())]).await;
+        match written {
+            Ok(()) => Some(promise),
+            Err(error) => {
+                self.note_failure(Err(error));
+                None
+            }
+        }
+    }
+
+    async fn propose(&self, proposal: SignedPairRecord) {
+        let mirror = proposal.record.mirror();
+        let request = Request::Propose(Box::new(proposal.clone()));
+        match self.peers.call(mirror, request, Body::empty()).await {
+            Ok(reply) => {
+                let Response::Pair(signed) = reply.response else { return };
+                if signed.record == proposal.record {
+                    self.adopt(*signed).await;
+                }
+            }
+            // It is somebody else's now, and has not signed this: the promise is void.
+            Err(error) if error.refusal().is_some_and(|why| why.reason == Reason::NotAllowed) => {
+                self.note_failure(self.disk.apply(vec![Change::Remove(promise_key())]).await);
+            }
+            Err(error) => tracing::debug!(mirror = %mirror, %error, "a proposal got no answer"),
+        }
+    }
+
+    /// Makes a pair that both have signed this node's own, durable before it is used.
+    async fn adopt(&self, signed: SignedPairRecord) {
+        if check_pair(&self.network, None, &signed, &self.checker).is_err() {
+            return;
+        }
+        let changes = vec![pair_change(&signed), Change::Remove(promise_key())];
+        if let Err(error) = self.disk.apply(changes).await {
+            return self.note_failure(Err(error));
+        }
+        tracing::info!(
+            pair = %signed.record.pair,
+            mirror = %signed.record.mirror(),
+            "this node is now the primary of a pair"
+        );
+        self.enter(signed);
+    }
+
+    fn enter(&self, signed: SignedPairRecord) {
+        if self.membership.learn_pair(signed.clone()).is_ok() {
+            self.membership.heard_partner(self.clock.elapsed());
+            self.peers.publish(Gossip::Pair(Box::new(signed)));
+        }
+    }
+
+    /// As mirror: sign the primary's proposal if this node is free and would have chosen
+    /// the same, or has signed it before.
+    pub(crate) async fn take_proposal(
+        &self,
+        caller: NodeId,
+        mut proposal: SignedPairRecord,
+    ) -> Result<Response, Refusal> {
+        let record = &proposal.record;
+        if caller != record.primary() || record.mirror() != self.me || record.epoch != Epoch(1) {
+            return Err(refuse(Reason::Malformed, "not a proposal of the caller to this node"));
+        }
+        if let Some(own) = self.membership.own_pair() {
+            if own.record == *record {
+                return Ok(Response::Pair(Box::new(own)));
+            }
+            let detail = format!("this node is in pair {} already", own.record.pair);
+            return Err(refuse(Reason::NotAllowed, detail));
+        }
+        if !self.membership.is_admitted(&caller) {
+            return Err(refuse(Reason::Busy, "the proposer's card has not arrived here yet"));
+        }
+        if self.planned() != Some(Match(caller, self.me)) {
+            return Err(refuse(Reason::Busy, "this node sees another plan now"));
+        }
+        let digest = record.statement(&self.network);
+        proposal.signatures.truncate(1);
+        proposal.signatures.push(sign_as_node(&self.key, &digest));
+        check_pair(&self.network, None, &proposal, &self.checker).map_err(|_error| {
+            refuse(Reason::NotAuthorised, "the proposal is not signed by its primary")
+        })?;
+        self.disk.apply(vec![pair_change(&proposal)]).await.map_err(disk_refusal)?;
+        tracing::info!(
+            pair = %proposal.record.pair,
+            primary = %proposal.record.primary(),
+            "this node is now the mirror of a pair"
+        );
+        self.enter(proposal.clone());
+        Ok(Response::Pair(Box::new(proposal)))
+    }
+}

@@ -1,0 +1,217 @@
+//! What an owner says of shards that are here: hold them longer, keep them, delete them.
+
+use std::time::Duration;
+
+use defs_core::format::Format;
+use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex, StripeId};
+use defs_core::message::{BATCH_ITEMS_MAX, Reason, Refusal, Request, Response, ShardKey};
+use defs_core::network::PairRecord;
+use defs_core::port::{Change, Disk, Peers, ShardState, StateKey, StoredShard};
+use defs_core::statement::{Commit, Operations, Signed, Tombstone};
+use defs_identity::authorise;
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::refuse::{disk_refusal, partner_refusal, refuse};
+
+/// The longest lease that a renewal gives.
+const RENEWAL_MAX: Duration = Duration::from_hours(7 * 24);
+
+/// Where a stripe's tombstone is kept.
+pub(crate) fn tombstone_key(stripe: &StripeId) -> StateKey {
+    StateKey([b"tomb/".as_slice(), &stripe.0].concat())
+}
+
+/// Where a tombstone waits that the partner has not heard yet.
+pub(crate) fn owed_key(stripe: &StripeId) -> StateKey {
+    StateKey([b"owed/".as_slice(), &stripe.0].concat())
+}
+
+impl<W: World> Engine<W> {
+    /// This node's pair, if it is `pair` in `epoch`.
+    pub(crate) fn own_pair_at(&self, pair: PairId, epoch: Epoch) -> Result<PairRecord, Refusal> {
+        let own = self.membership.own_pair().map(|own| own.record);
+        match own {
+            Some(own) if own.pair == pair && own.epoch == epoch => Ok(own),
+            Some(own) => Err(refuse(
+                Reason::WrongEpoch,
+                format!(
+                    "this node is in pair {} at epoch {}, not in {pair} at {epoch}",
+                    own.pair, own.epoch
+                ),
+            )),
+            None => Err(refuse(Reason::WrongEpoch, "this node is in no pair now")),
+        }
+    }
+
+    /// The shards of `stripe` that are here.
+    pub(crate) async fn held(
+        &self,
+        stripe: StripeId,
+    ) -> Result<Vec<(ShardKey, StoredShard)>, Refusal> {
+        let mut held = Vec::new();
+        for index in self.disk.indices(stripe).await.map_err(disk_refusal)? {
+            let key = ShardKey { stripe, index };
+            if let Some(stored) = self.disk.shard(key).await.map_err(disk_refusal)? {
+                held.push((key, stored));
+            }
+        }
+        Ok(held)
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        caller: NodeId,
+        shards: Vec<ShardKey>,
+        lease: Duration,
+        both: bool,
+    ) -> Result<Response, Refusal> {
+        bounded(shards.len())?;
+        let until = self.lease_clock() + lease.min(RENEWAL_MAX);
+        let (mut held, mut changes) = (Vec::new(), Vec::new());
+        for key in &shards {
+            let stored = self.disk.shard(*key).await.map_err(disk_refusal)?;
+            held.push(stored.is_some());
+            let Some(stored) = stored else { continue };
+            self.check_right(&caller, &stored.head.descriptor.body.lock, Operations::RENEW)?;
+            if stored.state.commit.is_none() && stored.state.lease_until < until {
+                let state = ShardState { lease_until: until, ..stored.state };
+                changes.push(Change::ShardState(*key, state));
+            }
+        }
+        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        let theirs = Request::Renew { shards, lease_ms, both: false };
+        self.change_at_both(held, changes, both.then_some(theirs)).await
+    }
+
+    pub(crate) async fn commit(
+        &self,
+        commits: Vec<Signed<Commit>>,
+        both: bool,
+    ) -> Result<Response, Refusal> {
+        bounded(commits.len())?;
+        let (mut held, mut changes) = (Vec::new(), Vec::new());
+        for commit in &commits {
+            let shards = self.held(commit.body.stripe).await?;
+            held.push(!shards.is_empty());
+            for (key, stored) in shards {
+                let lock = &stored.head.descriptor.body.lock;
+                authorise(commit, lock, &self.network, self.unix_time(), &self.checker)
+                    .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))?;
+                if stored.state.commit.is_none() {
+                    let state = ShardState { commit: Some(commit.clone()), ..stored.state };
+                    changes.push(Change::ShardState(key, state));
+                }
+            }
+        }
+        let theirs = Request::Commit { commits, both: false };
+        self.change_at_both(held, changes, both.then_some(theirs)).await
+    }
+
+    /// Applies `changes` here while the partner does `theirs`; an item is held if it is
+    /// held wherever it was asked for.
+    async fn change_at_both(
+        &self,
+        mut held: Vec<bool>,
+        changes: Vec<Change>,
+        theirs: Option<Request>,
+    ) -> Result<Response, Refusal> {
+        let here =
+            async { if changes.is_empty() { Ok(()) } else { self.disk.apply(changes).await } };
+        let there = async {
+            match theirs {
+                Some(request) => self.ask_partner(request).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (here, there) = tokio::join!(here, there);
+        here.map_err(disk_refusal)?;
+        if let Some(response) = there? {
+            let Response::Held(partner) = response else {
+                return Err(refuse(Reason::Degraded, "the partner answered something else"));
+            };
+            if partner.len() != held.len() {
+                return Err(refuse(Reason::Degraded, "the partner answered for other shards"));
+            }
+            held.iter_mut().zip(partner).for_each(|(mine, theirs)| *mine &= theirs);
+        }
+        Ok(Response::Held(held))
+    }
+
+    /// Sends `request` to the other member of this node's pair.
+    pub(crate) async fn ask_partner(&self, request: Request) -> Result<Response, Refusal> {
+        let partner = self.membership.own_pair().and_then(|own| own.record.partner_of(&self.me));
+        let partner =
+            partner.ok_or_else(|| refuse(Reason::Degraded, "this node has no partner"))?;
+        let answer = self.peers.call(partner, request, defs_core::body::Body::empty()).await;
+        Ok(answer.map_err(partner_refusal)?.response)
+    }
+
+    /// Deletes stripes here and at the partner. What the partner can't hear now is kept
+    /// and handed on when it is back, so a lone member's word is enough to delete.
+    pub(crate) async fn delete(
+        &self,
+        tombstones: Vec<Signed<Tombstone>>,
+        both: bool,
+    ) -> Result<Response, Refusal> {
+        bounded(tombstones.len())?;
+        let mut changes = Vec::new();
+        let mut meant = Vec::new();
+        for tombstone in tombstones {
+            let shards = self.held(tombstone.body.stripe).await?;
+            // Of a stripe that isn't here nobody can tell whose it is: nothing to delete,
+            // and nothing to remember, or a stranger could fill the disk.
+            let Some((_, first)) = shards.first() else { continue };
+            let lock = &first.head.descriptor.body.lock;
+            authorise(&tombstone, lock, &self.network, self.unix_time(), &self.checker)
+                .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))?;
+            changes.extend(shards.iter().map(|(key, _)| Change::DeleteShard(*key)));
+            changes.push(Change::Put(tombstone_key(&tombstone.body.stripe), tombstone.encode()));
+            meant.push(tombstone);
+        }
+        if both && !meant.is_empty() {
+            let request = Request::Delete { tombstones: meant.clone(), both: false };
+            if self.ask_partner(request).await.is_err() {
+                let owed = meant.iter();
+                changes
+                    .extend(owed.map(|one| Change::Put(owed_key(&one.body.stripe), one.encode())));
+            }
+        }
+        if !changes.is_empty() {
+            self.disk.apply(changes).await.map_err(disk_refusal)?;
+        }
+        Ok(Response::Done)
+    }
+
+    /// Hands the partner the tombstones that it missed. At most a batch a time.
+    pub(crate) async fn pay_owed(&self) {
+        let owed = match self.disk.scan(StateKey(b"owed/".to_vec()), BATCH_ITEMS_MAX).await {
+            Ok(owed) if !owed.is_empty() => owed,
+            Ok(_) => return,
+            Err(error) => return self.note_failure(Err(error)),
+        };
+        let tombstones: Vec<_> =
+            owed.iter().filter_map(|(_, bytes)| Signed::<Tombstone>::decode(bytes).ok()).collect();
+        let paid = self.ask_partner(Request::Delete { tombstones, both: false }).await;
+        if paid.is_ok() {
+            let changes = owed.into_iter().map(|(key, _)| Change::Remove(key)).collect();
+            self.note_failure(self.disk.apply(changes).await);
+        }
+    }
+}
+
+/// Refuses a batch over its bound.
+pub(crate) fn bounded(items: usize) -> Result<(), Refusal> {
+    if items > BATCH_ITEMS_MAX {
+        let detail = format!("{items} items in one request, at most {BATCH_ITEMS_MAX} are allowed");
+        return Err(refuse(Reason::Malformed, detail));
+    }
+    Ok(())
+}
+
+/// Indices as a sorted set, for counting.
+pub(crate) fn distinct(mut indices: Vec<ShardIndex>) -> Vec<ShardIndex> {
+    indices.sort_unstable();
+    indices.dedup();
+    indices
+}

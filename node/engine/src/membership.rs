@@ -1,0 +1,340 @@
+//! What this node knows of the network: verified cards of admitted nodes, verified
+//! records of pairs, and who was heard lately.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use defs_core::ids::{Digest, Epoch, NetworkId, NodeId, PairId};
+use defs_core::message::{PairView, Table};
+use defs_core::network::{Admission, Genesis, PairRecord, SignedCard, SignedPairRecord};
+use defs_core::statement::Statement;
+use defs_identity::{SignatureChecker, verify_node};
+use defs_pairing::planner::Candidate;
+
+/// Nodes whose cards are kept: 2,000 nodes are the largest cluster foreseen, and a card
+/// is under 5 KiB.
+const CARDS_MAX: usize = 10_000;
+
+/// Why a card is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardError {
+    /// The node's own signature is wrong.
+    Signature,
+    /// The invite key did not admit the node.
+    NotAdmitted,
+}
+
+/// Why a pair record is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairError {
+    /// A signature is wrong, or of nobody concerned.
+    Signature,
+    /// Too few of members and witnesses signed.
+    TooFewSignatures,
+    /// It does not follow the record that is known.
+    NotASuccessor,
+    /// A member is not admitted here, as far as is known.
+    UnknownMember,
+}
+
+/// Whose card this is, if it is genuine and the node is admitted.
+pub fn check_card(
+    genesis: &Genesis,
+    network: &NetworkId,
+    card: &SignedCard,
+    checker: &impl SignatureChecker,
+) -> Result<NodeId, CardError> {
+    let digest = card.card.statement(network);
+    let Ok(node) = verify_node(&card.card.key, &digest, &card.signature, checker) else {
+        return Err(CardError::Signature);
+    };
+    let admission = Admission { node }.statement(network);
+    match verify_node(&genesis.invite_key, &admission, &card.card.admission, checker) {
+        Ok(_) => Ok(node),
+        Err(_) => Err(CardError::NotAdmitted),
+    }
+}
+
+/// Whether `record` is valid after `known`, the newest record of this pair here.
+///
+/// Epoch 1 needs both members. A successor needs every new member, and of the epoch
+/// before it both members, or one member and two witnesses.
+pub fn check_pair(
+    network: &NetworkId,
+    known: Option<&PairRecord>,
+    signed: &SignedPairRecord,
+    checker: &impl SignatureChecker,
+) -> Result<(), PairError> {
+    let signers = signers(network, signed, checker)?;
+    let record = &signed.record;
+    let both = |members: &[NodeId; 2]| members.iter().all(|member| signers.contains(member));
+    if !both(&record.members) {
+        return Err(PairError::TooFewSignatures);
+    }
+    if record.epoch == Epoch(1) {
+        return Ok(());
+    }
+    let Some(before) = known else { return Err(PairError::NotASuccessor) };
+    let follows = record.epoch.0 == before.epoch.0 + 1 && record.previous == Some(before.digest());
+    if !follows {
+        return Err(PairError::NotASuccessor);
+    }
+    let one = before.members.iter().any(|member| signers.contains(member));
+    let witnesses = before.witnesses.iter().filter(|witness| signers.contains(witness)).count();
+    if both(&before.members) || (one && witnesses >= 2) {
+        Ok(())
+    } else {
+        Err(PairError::TooFewSignatures)
+    }
+}
+
+fn signers(
+    network: &NetworkId,
+    signed: &SignedPairRecord,
+    checker: &impl SignatureChecker,
+) -> Result<BTreeSet<NodeId>, PairError> {
+    let digest = signed.record.statement(network);
+    signed
+        .signatures
+        .iter()
+        .map(|by| verify_node(&by.key, &digest, &by.signature, checker))
+        .collect::<Result<_, _>>()
+        .map_err(|_wrong| PairError::Signature)
+}
+
+/// The table behind one lock, held for look-ups only.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    me: NodeId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cards: BTreeMap<NodeId, Known>,
+    pairs: BTreeMap<PairId, SignedPairRecord>,
+    own: Option<PairId>,
+    partner_heard: Option<Duration>,
+    /// When the set of free nodes last changed.
+    free: (BTreeSet<NodeId>, Duration),
+    /// Cards and pair records that are not on the disk yet.
+    dirty_cards: BTreeSet<NodeId>,
+    dirty_pairs: BTreeSet<PairId>,
+}
+
+#[derive(Debug)]
+struct Known {
+    card: SignedCard,
+    /// When it was last heard, by this node's clock; `None`: not since this start.
+    heard: Option<Duration>,
+}
+
+/// What a card changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// An older card than the known one, or the same.
+    Stale,
+    /// A newer card of a known node.
+    Fresh,
+    /// A node that wasn't known.
+    NewNode,
+}
+
+impl Membership {
+    pub(crate) fn new(me: NodeId) -> Self {
+        Self { me, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a card that [`check_card`] found genuine.
+    pub(crate) fn learn_card(
+        &self,
+        node: NodeId,
+        card: SignedCard,
+        heard: Option<Duration>,
+    ) -> News {
+        let mut state = self.lock();
+        if state.cards.len() >= CARDS_MAX && !state.cards.contains_key(&node) {
+            return News::Stale;
+        }
+        let news = match state.cards.get(&node) {
+            None => News::NewNode,
+            Some(known) if known.card.card.sequence >= card.card.sequence => News::Stale,
+            Some(_) => News::Fresh,
+        };
+        if news == News::Stale {
+            return news;
+        }
+        let moved = state.cards.get(&node).is_none_or(|known| {
+            known.card.card.addresses != card.card.addresses
+                || known.card.card.labels != card.card.labels
+        });
+        if moved && heard.is_some() {
+            state.dirty_cards.insert(node);
+        }
+        state.cards.insert(node, Known { card, heard });
+        news
+    }
+
+    /// The newest record of `pair` known here.
+    pub(crate) fn pair(&self, pair: &PairId) -> Option<SignedPairRecord> {
+        self.lock().pairs.get(pair).cloned()
+    }
+
+    /// Takes in a pair record that [`check_pair`] found valid. Whether it was news.
+    pub(crate) fn learn_pair(&self, signed: SignedPairRecord) -> Result<bool, PairError> {
+        let mut state = self.lock();
+        let record = &signed.record;
+        let known = |member: &NodeId| *member == self.me || state.cards.contains_key(member);
+        if !record.members.iter().all(known) {
+            return Err(PairError::UnknownMember);
+        }
+        let pair = record.pair;
+        if state.pairs.get(&pair).is_some_and(|known| known.record.epoch >= record.epoch) {
+            return Ok(false);
+        }
+        if record.role_of(&self.me).is_some() {
+            state.own = Some(pair);
+        } else if state.own == Some(pair) {
+            state.own = None;
+        }
+        state.dirty_pairs.insert(pair);
+        state.pairs.insert(pair, signed);
+        Ok(true)
+    }
+
+    /// This node's pair.
+    pub(crate) fn own_pair(&self) -> Option<SignedPairRecord> {
+        let state = self.lock();
+        state.own.and_then(|pair| state.pairs.get(&pair).cloned())
+    }
+
+    /// Whether `node` is admitted, as far as is known here.
+    pub(crate) fn is_admitted(&self, node: &NodeId) -> bool {
+        self.lock().cards.contains_key(node)
+    }
+
+    /// The partner was heard.
+    pub(crate) fn heard_partner(&self, now: Duration) {
+        self.lock().partner_heard = Some(now);
+    }
+
+    /// Whether the partner was heard within `patience`.
+    pub(crate) fn partner_alive(&self, now: Duration, patience: Duration) -> bool {
+        self.lock().partner_heard.is_some_and(|heard| now.saturating_sub(heard) < patience)
+    }
+
+    /// The last connection to `node` closed: it counts as away until it is heard again.
+    pub(crate) fn gone(&self, node: &NodeId) {
+        let mut state = self.lock();
+        if let Some(known) = state.cards.get_mut(node) {
+            known.heard = None;
+        }
+        let partner =
+            state.own.and_then(|pair| state.pairs.get(&pair)?.record.partner_of(&self.me));
+        if partner == Some(*node) {
+            state.partner_heard = None;
+        }
+    }
+
+    /// Admitted nodes that were heard within `patience` and are in no known pair, and for
+    /// how long there have been just these.
+    pub(crate) fn free(&self, now: Duration, patience: Duration) -> (Vec<Candidate>, Duration) {
+        let mut state = self.lock();
+        let paired: BTreeSet<_> =
+            state.pairs.values().flat_map(|pair| pair.record.members).collect();
+        let free: Vec<_> = state
+            .cards
+            .iter()
+            .filter(|(node, known)| !paired.contains(*node) && known.is_alive(now, patience))
+            .map(|(node, known)| candidate(*node, known))
+            .collect();
+        let names: BTreeSet<_> = free.iter().map(|candidate| candidate.node).collect();
+        if state.free.0 != names {
+            state.free = (names, now);
+        }
+        let since = state.free.1;
+        (free, now.saturating_sub(since))
+    }
+
+    /// Every admitted node but `members`, as candidates for witnesses.
+    pub(crate) fn others(&self, members: &[NodeId; 2]) -> Vec<Candidate> {
+        let state = self.lock();
+        let other = |(node, _): &(&NodeId, &Known)| !members.contains(node);
+        state.cards.iter().filter(other).map(|(node, known)| candidate(*node, known)).collect()
+    }
+
+    pub(crate) fn candidate(&self, node: &NodeId) -> Option<Candidate> {
+        self.lock().cards.get(node).map(|known| candidate(*node, known))
+    }
+
+    /// The table as clients ask for it.
+    pub(crate) fn table(&self, now: Duration, patience: Duration, suspect: Duration) -> Table {
+        let state = self.lock();
+        let alive = |node: &NodeId| {
+            *node == self.me
+                || state.cards.get(node).is_some_and(|known| known.is_alive(now, patience))
+        };
+        let partner_heard =
+            state.partner_heard.is_some_and(|heard| now.saturating_sub(heard) < suspect);
+        let view = |signed: &SignedPairRecord| {
+            let is_own = signed.record.role_of(&self.me).is_some();
+            let lives = |member: &NodeId| {
+                if is_own && *member != self.me { partner_heard } else { alive(member) }
+            };
+            PairView { record: signed.clone(), alive: signed.record.members.each_ref().map(lives) }
+        };
+        Table {
+            cards: state.cards.values().map(|known| known.card.clone()).collect(),
+            pairs: state.pairs.values().map(view).collect(),
+        }
+    }
+
+    /// Everybody who was heard within `patience`.
+    pub(crate) fn alive(&self, now: Duration, patience: Duration) -> BTreeSet<NodeId> {
+        let state = self.lock();
+        let alive =
+            |(node, known): &(&NodeId, &Known)| **node == self.me || known.is_alive(now, patience);
+        state.cards.iter().filter(alive).map(|(node, _)| *node).collect()
+    }
+
+    /// What has changed since the last call and belongs on the disk.
+    pub(crate) fn take_dirty(&self) -> (Vec<SignedCard>, Vec<SignedPairRecord>) {
+        let mut state = self.lock();
+        let cards = std::mem::take(&mut state.dirty_cards);
+        let pairs = std::mem::take(&mut state.dirty_pairs);
+        let cards = cards.iter().filter_map(|node| Some(state.cards.get(node)?.card.clone()));
+        let cards = cards.collect();
+        let pairs = pairs.iter().filter_map(|pair| state.pairs.get(pair).cloned()).collect();
+        (cards, pairs)
+    }
+
+    /// Puts back what could not be written.
+    pub(crate) fn mark_dirty(&self, pairs: impl IntoIterator<Item = PairId>) {
+        self.lock().dirty_pairs.extend(pairs);
+    }
+}
+
+impl Known {
+    fn is_alive(&self, now: Duration, patience: Duration) -> bool {
+        self.heard.is_some_and(|heard| now.saturating_sub(heard) < patience)
+    }
+}
+
+fn candidate(node: NodeId, known: &Known) -> Candidate {
+    let card = &known.card.card;
+    Candidate { node, labels: card.labels.clone(), capacity: card.capacity }
+}
+
+/// Orders equals differently for each pair, without asking for randomness.
+pub(crate) fn draw(pair: &PairId, node: &NodeId) -> u64 {
+    let mut bytes = Vec::with_capacity(48);
+    bytes.extend_from_slice(&pair.0);
+    bytes.extend_from_slice(&node.0);
+    let Digest(digest) = defs_core::digest("defs 2026 witness draw", &bytes);
+    u64::from_le_bytes(std::array::from_fn(|place| digest[place]))
+}

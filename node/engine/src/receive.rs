@@ -1,0 +1,217 @@
+//! A shard comes in: check all that was said of it, store it and pass it on to the mirror
+//! while it arrives, and give both receipts when it is durable on both disks.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use defs_codec::{Share, share_digest};
+use defs_core::body::{Body, BodyError, BodyWriter};
+use defs_core::ids::{NodeId, ShardIndex, StripeId};
+use defs_core::message::{Reason, Refusal, Request, Response, ShardKey, StoreShard};
+use defs_core::network::{PairRecord, Role};
+use defs_core::port::{CallError, Clock, Disk, Peers, Reply, ShardState};
+use defs_core::receipt::{Kept, Receipt, SignedReceipt};
+use defs_core::stripe::ShardHead;
+use defs_identity::authorise;
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::keep::tombstone_key;
+use crate::refuse::{disk_refusal, partner_refusal, refuse};
+use crate::stamp::stamp;
+
+/// The longest lease that a shard gets without a commit.
+const LEASE_MAX: Duration = Duration::from_hours(7 * 24);
+
+/// A shard's place among those on their way in; given back when dropped.
+struct Arriving<'a, W: World> {
+    engine: &'a Engine<W>,
+    key: ShardKey,
+}
+
+impl<W: World> Drop for Arriving<'_, W> {
+    fn drop(&mut self) {
+        let mut arriving = self.engine.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(indices) = arriving.get_mut(&self.key.stripe) {
+            indices.remove(&self.key.index);
+            if indices.is_empty() {
+                arriving.remove(&self.key.stripe);
+            }
+        }
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// As primary: both receipts, this node's first.
+    pub(crate) async fn store_shard(
+        &self,
+        store: StoreShard,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        let pair = self.serving(&store, Role::Primary)?;
+        if !self.membership.partner_alive(self.clock.elapsed(), self.config.timings.suspect_after) {
+            return Err(refuse(
+                Reason::Degraded,
+                format!("pair {} has one member only now and takes no new shards", pair.pair),
+            ));
+        }
+        let _arriving = self.accept(&store.head, &body).await?;
+        let (local, local_body) = Body::channel(body.left());
+        let (remote, remote_body) = Body::channel(body.left());
+        let key = key_of(&store.head);
+        let keep = self.disk.store(Arc::clone(&store.head), self.fresh_state(&store), local_body);
+        let forward =
+            self.peers.call(pair.mirror(), Request::MirrorShard(store.clone()), remote_body);
+        let (copied, kept, mirrored) = tokio::join!(copy(body, local, remote), keep, forward);
+        let theirs = mirror_receipt(mirrored, pair.mirror());
+        // The cause comes first: a full disk here makes the copying stop, and that makes
+        // the mirror see a broken body.
+        match (copied, kept) {
+            (_, Err(error)) if !matches!(error, defs_core::port::DiskError::Body(_)) => {
+                return Err(disk_refusal(error));
+            }
+            (Err(error), _) => return Err(refuse(Reason::Malformed, error.to_string())),
+            (Ok(()), Err(error)) => {
+                return Err(theirs.err().unwrap_or_else(|| disk_refusal(error)));
+            }
+            (Ok(()), Ok(())) => {}
+        }
+        let mut receipts = self.receipts(&store, &[key]);
+        receipts.push(theirs?);
+        Ok(Response::Receipts(receipts))
+    }
+
+    /// As mirror, from the primary: this node's receipt.
+    pub(crate) async fn mirror_shard(
+        &self,
+        caller: NodeId,
+        store: StoreShard,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        let pair = self.serving(&store, Role::Mirror)?;
+        if caller != pair.primary() {
+            return Err(refuse(Reason::NotAllowed, "only the primary may send shards to mirror"));
+        }
+        self.membership.heard_partner(self.clock.elapsed());
+        let _arriving = self.accept(&store.head, &body).await?;
+        self.disk
+            .store(Arc::clone(&store.head), self.fresh_state(&store), body)
+            .await
+            .map_err(disk_refusal)?;
+        Ok(Response::Receipts(self.receipts(&store, &[key_of(&store.head)])))
+    }
+
+    /// The pair in which this node is asked to act, if it is in it as `role` now.
+    fn serving(&self, store: &StoreShard, role: Role) -> Result<PairRecord, Refusal> {
+        let own = self.own_pair_at(store.pair, store.epoch)?;
+        if own.role_of(&self.me) != Some(role) {
+            let detail = format!("this node is not the {role} of pair {}", store.pair);
+            return Err(refuse(Reason::WrongEpoch, detail));
+        }
+        Ok(own)
+    }
+
+    /// Checks everything that can be checked before the first byte.
+    async fn accept(&self, head: &ShardHead, body: &Body) -> Result<Arriving<'_, W>, Refusal> {
+        let descriptor = &head.descriptor.body;
+        if body.left() != descriptor.sealed_shard_length() {
+            let detail = format!(
+                "{} bytes are announced, the descriptor says {}",
+                body.left(),
+                descriptor.sealed_shard_length()
+            );
+            return Err(refuse(Reason::Malformed, detail));
+        }
+        let share = Share::new(head.index, head.share);
+        if share_digest(&descriptor.tag, &share) != descriptor.shares[usize::from(head.index.0)] {
+            return Err(refuse(Reason::WrongBytes, "the share is not the descriptor's"));
+        }
+        let now = self.unix_time();
+        authorise(&head.descriptor, &descriptor.lock, &self.network, now, &self.checker)
+            .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))?;
+        let stripe = descriptor.id();
+        if self.disk.get(tombstone_key(&stripe)).await.map_err(disk_refusal)?.is_some() {
+            return Err(refuse(Reason::Deleted, "the stripe was deleted by its owner"));
+        }
+        self.reserve(stripe, head).await
+    }
+
+    /// Holds the pair to the owner's bound on shards of one stripe, those on their way in
+    /// included.
+    async fn reserve(
+        &self,
+        stripe: StripeId,
+        head: &ShardHead,
+    ) -> Result<Arriving<'_, W>, Refusal> {
+        let held = self.disk.indices(stripe).await.map_err(disk_refusal)?;
+        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let coming = arriving.entry(stripe).or_default();
+        if coming.contains(&head.index) {
+            return Err(refuse(Reason::Busy, "this shard is on its way in already"));
+        }
+        let mut all: Vec<ShardIndex> = held.into_iter().chain(coming.iter().copied()).collect();
+        all.push(head.index);
+        all.sort_unstable();
+        all.dedup();
+        let bound = head.descriptor.body.per_pair;
+        if all.len() > usize::from(bound) {
+            let detail = format!("a pair may hold {bound} shards of this stripe");
+            return Err(refuse(Reason::TooMany, detail));
+        }
+        coming.insert(head.index);
+        Ok(Arriving { engine: self, key: ShardKey { stripe, index: head.index } })
+    }
+
+    fn fresh_state(&self, store: &StoreShard) -> ShardState {
+        let lease = Duration::from_millis(store.lease_ms).min(LEASE_MAX);
+        ShardState {
+            pair: store.pair,
+            epoch: store.epoch,
+            lease_until: self.lease_clock() + lease,
+            commit: None,
+        }
+    }
+
+    fn receipts(&self, store: &StoreShard, keys: &[ShardKey]) -> Vec<SignedReceipt> {
+        let receipt = |key: &ShardKey| Receipt {
+            kept: Kept::Shard(key.stripe, key.index),
+            pair: store.pair,
+            epoch: store.epoch,
+            node: self.me,
+        };
+        stamp(&self.key, &self.network, &keys.iter().map(receipt).collect::<Vec<_>>())
+    }
+}
+
+fn key_of(head: &ShardHead) -> ShardKey {
+    ShardKey { stripe: head.descriptor.body.id(), index: head.index }
+}
+
+/// Each frame goes to both, as fast as the slower of the two takes it. Ends early when
+/// either stops reading: its own result says why.
+async fn copy(mut body: Body, local: BodyWriter, remote: BodyWriter) -> Result<(), BodyError> {
+    while let Some(frame) = body.next().await? {
+        let (here, there) = tokio::join!(local.send(frame.clone()), remote.send(frame));
+        if here.is_err() || there.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn mirror_receipt(
+    answer: Result<Reply, CallError>,
+    mirror: NodeId,
+) -> Result<SignedReceipt, Refusal> {
+    match answer.map_err(partner_refusal)?.response {
+        Response::Receipts(mut receipts) if receipts.len() == 1 => {
+            let receipt = receipts.remove(0);
+            if receipt.receipt.node == mirror {
+                Ok(receipt)
+            } else {
+                Err(refuse(Reason::Degraded, "the mirror's receipt names another node"))
+            }
+        }
+        _ => Err(refuse(Reason::Degraded, "the mirror answered something else")),
+    }
+}

@@ -1,0 +1,71 @@
+//! What an operator or the admin API may know of one node.
+
+use std::collections::BTreeSet;
+
+use defs_core::ids::{Epoch, NetworkId, NodeId, PairId};
+use defs_core::network::{Labels, Role};
+use defs_core::port::{Clock, Disk, Usage};
+use defs_core::states::{NodeState, PairState};
+
+use crate::config::World;
+use crate::engine::Engine;
+
+/// One node, now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// Who.
+    pub node: NodeId,
+    /// Of which network.
+    pub network: NetworkId,
+    /// Where it stands.
+    pub labels: Labels,
+    /// Where it can be dialled.
+    pub addresses: Vec<String>,
+    /// In its life.
+    pub state: NodeState,
+    /// Its pair, if it is in one.
+    pub pair: Option<(PairId, Epoch, Role, PairState)>,
+    /// The other member of its pair.
+    pub partner: Option<NodeId>,
+    /// Room used and offered.
+    pub usage: Usage,
+}
+
+impl<W: World> Engine<W> {
+    /// The admitted nodes that were heard lately, this one included.
+    pub fn alive(&self) -> BTreeSet<NodeId> {
+        self.membership.alive(self.clock.elapsed(), self.config.timings.card_stale)
+    }
+
+    /// One node, now.
+    pub fn status(&self) -> EngineStatus {
+        let own = self.membership.own_pair().map(|own| own.record);
+        let now = self.clock.elapsed();
+        let alive = self.membership.partner_alive(now, self.config.timings.suspect_after);
+        let pair_state = if alive { PairState::Healthy } else { PairState::Degraded };
+        let partner = own.as_ref().and_then(|own| own.partner_of(&self.me));
+        let pair = own.and_then(|own| {
+            let role = own.role_of(&self.me)?;
+            Some((own.pair, own.epoch, role, pair_state))
+        });
+        let state = match (&pair, self.membership.is_admitted(&self.me)) {
+            (Some(_), _) => NodeState::Serving,
+            (None, true) => NodeState::Spare,
+            (None, false) => NodeState::Joining,
+        };
+        EngineStatus {
+            node: self.me,
+            network: self.network,
+            labels: self.config.labels.clone(),
+            addresses: self
+                .addresses
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone(),
+            state,
+            pair,
+            partner,
+            usage: self.disk.usage(),
+        }
+    }
+}
