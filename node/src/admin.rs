@@ -1,0 +1,237 @@
+//! The admin API: gRPC on a Unix socket in the data folder, which only the node's user may
+//! open.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use defs_core::network::PairRecord;
+use defs_core::port::Disk;
+use defs_core::states::PairState;
+use defs_engine::Engine;
+use defs_identity::PublicKey;
+use defs_store::Store;
+use defs_swarm::SwarmHandle;
+use defs_wire::admin as pb;
+use defs_wire::admin::admin_server::{Admin, AdminServer};
+use tokio::net::UnixListener;
+use tokio::time::Instant;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::run::Real;
+
+/// The largest admin request: none carries data.
+const REQUEST_MAX: usize = 64 << 10;
+
+/// How long an admin request may run; verifying a full disk takes longer than any other.
+const REQUEST_WITHIN: Duration = Duration::from_hours(24);
+
+/// Shards looked at between two breaths of a verification.
+const VERIFY_PAGE: usize = 256;
+
+/// What the outer doors show of the node.
+pub(crate) struct Node {
+    engine: Arc<Engine<Real>>,
+    peers: SwarmHandle,
+    store: Store,
+    stop: CancellationToken,
+    started: Instant,
+    ready: AtomicBool,
+}
+
+impl Node {
+    pub(crate) fn new(
+        engine: Arc<Engine<Real>>,
+        peers: SwarmHandle,
+        store: Store,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { engine, peers, store, stop, started: Instant::now(), ready: AtomicBool::new(false) }
+    }
+
+    /// From now on the node serves.
+    pub(crate) fn is_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether the node serves now.
+    pub(crate) fn serves(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.stop.is_cancelled()
+    }
+
+    fn status(&self) -> pb::StatusResponse {
+        let status = self.engine.status();
+        pb::StatusResponse {
+            node_id: status.node.full(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            network_id: status.network.full(),
+            addresses: status.addresses,
+            pair: status.pair.map(|(pair, epoch, role, state)| pb::OwnPair {
+                pair_id: pair.full(),
+                epoch: epoch.0,
+                role: role.to_string(),
+                state: state.to_string().to_lowercase(),
+                partner_id: status.partner.map(|partner| partner.full()).unwrap_or_default(),
+            }),
+            capacity_bytes: status.usage.capacity,
+            used_bytes: status.usage.used,
+            shards: status.usage.shards,
+            records: status.usage.records,
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            peers: u32::try_from(self.peers.connected_peers().len()).unwrap_or(u32::MAX),
+            state: status.state.to_string().to_lowercase(),
+        }
+    }
+
+    fn nodes(&self) -> Vec<pb::NodeCard> {
+        let alive = self.engine.alive();
+        let table = self.engine.table();
+        let card = |signed: defs_core::network::SignedCard| {
+            let card = signed.card;
+            let node = PublicKey::from_bytes(&card.key).ok()?.node_id();
+            Some(pb::NodeCard {
+                node_id: node.full(),
+                addresses: card.addresses,
+                host: card.labels.host,
+                zone: card.labels.zone,
+                region: card.labels.region,
+                capacity_bytes: card.capacity,
+                used_bytes: card.used,
+                sequence: card.sequence,
+                alive: alive.contains(&node),
+                connected: self.peers.is_connected(&node),
+            })
+        };
+        table.cards.into_iter().filter_map(card).collect()
+    }
+
+    fn pairs(&self) -> Vec<pb::Pair> {
+        let view = |view: defs_core::message::PairView| {
+            let PairRecord { pair, epoch, members, witnesses, previous: _ } = view.record.record;
+            pb::Pair {
+                pair_id: pair.full(),
+                epoch: epoch.0,
+                primary_id: members[0].full(),
+                mirror_id: members[1].full(),
+                witness_ids: witnesses.iter().map(defs_core::ids::NodeId::full).collect(),
+                state: pair_state(view.alive).to_string().to_lowercase(),
+                primary_alive: view.alive[0],
+                mirror_alive: view.alive[1],
+            }
+        };
+        self.engine.table().pairs.into_iter().map(view).collect()
+    }
+
+    async fn verify(&self) -> Result<pb::VerifyResponse, defs_core::port::DiskError> {
+        let mut report = pb::VerifyResponse::default();
+        let mut after = None;
+        loop {
+            let page = self.store.shards_after(after, VERIFY_PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(report) };
+            after = Some(*last);
+            for (key, stored) in page {
+                report.checked += 1;
+                report.checked_bytes += stored.length;
+                if self.store.verify(key).await? {
+                    continue;
+                }
+                report.damaged += 1;
+                if report.damaged_shards.len() < pb::DAMAGED_SHARDS_MAX {
+                    report.damaged_shards.push(pb::DamagedShard {
+                        stripe_id: key.stripe.full(),
+                        index: key.index.0.into(),
+                        detail: "the stored bytes are not what their name says".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What is known of a pair from who of it was heard lately.
+fn pair_state(alive: [bool; 2]) -> PairState {
+    match alive {
+        [true, true] => PairState::Healthy,
+        _ => PairState::Degraded,
+    }
+}
+
+/// The socket, for the node's user only. One that a dead process left is replaced: the
+/// data folder's lock has shown that nobody listens there.
+pub(crate) fn listen(path: &Path) -> Result<UnixListener> {
+    if path.exists() {
+        std::fs::remove_file(path)
+            .with_context(|| format!("failed to remove the old socket {}", path.display()))?;
+    }
+    let listener = UnixListener::bind(path)
+        .with_context(|| format!("failed to listen at {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("failed to make {} private", path.display()))?;
+    Ok(listener)
+}
+
+/// Serves until `stop`.
+pub(crate) async fn serve(node: Arc<Node>, listener: UnixListener, stop: CancellationToken) {
+    let service =
+        AdminServer::from_arc(Arc::new(Door(node))).max_decoding_message_size(REQUEST_MAX);
+    let served = tonic::transport::Server::builder()
+        .timeout(REQUEST_WITHIN)
+        .add_service(service)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(error = &error as &dyn std::error::Error, "the admin API failed");
+    }
+}
+
+struct Door(Arc<Node>);
+
+#[tonic::async_trait]
+impl Admin for Door {
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        Ok(Response::new(self.0.status()))
+    }
+
+    async fn nodes(
+        &self,
+        _: Request<pb::NodesRequest>,
+    ) -> Result<Response<pb::NodesResponse>, Status> {
+        Ok(Response::new(pb::NodesResponse { nodes: self.0.nodes() }))
+    }
+
+    async fn pairs(
+        &self,
+        _: Request<pb::PairsRequest>,
+    ) -> Result<Response<pb::PairsResponse>, Status> {
+        Ok(Response::new(pb::PairsResponse { pairs: self.0.pairs() }))
+    }
+
+    async fn shutdown(
+        &self,
+        _: Request<pb::ShutdownRequest>,
+    ) -> Result<Response<pb::ShutdownResponse>, Status> {
+        tracing::info!("stopping, as the admin API asks");
+        self.0.stop.cancel();
+        Ok(Response::new(pb::ShutdownResponse {}))
+    }
+
+    async fn verify(
+        &self,
+        _: Request<pb::VerifyRequest>,
+    ) -> Result<Response<pb::VerifyResponse>, Status> {
+        let report = self.0.verify().await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a verification failed");
+            Status::internal(error.to_string())
+        })?;
+        Ok(Response::new(report))
+    }
+}

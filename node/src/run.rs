@@ -1,0 +1,131 @@
+//! A node's life in order: take the disk, open the doors, serve, and stop without losing
+//! what was acknowledged.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use defs_core::settings::Settings;
+use defs_engine::{Engine, EngineConfig, Timings, World};
+use defs_identity::SecretKey;
+use defs_launch::{OsRandom, SystemClock, logging, panic, signals};
+use defs_store::{Store, StoreConfig};
+use defs_swarm::{Discovery, Limits, Swarm, SwarmConfig, SwarmHandle, Timeouts};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Node};
+use crate::data_folder::DataFolder;
+use crate::membership::Membership;
+use crate::status_port;
+
+/// How often the addresses on the node's card are brought up to date.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
+
+/// How long tasks may take to end at shutdown.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// The real ports.
+#[derive(Debug)]
+pub(crate) struct Real;
+
+impl World for Real {
+    type Peers = SwarmHandle;
+    type Disk = Store;
+    type Clock = SystemClock;
+    type Random = OsRandom;
+}
+
+/// Runs a node until it is asked to stop.
+pub(crate) fn run(settings: Settings) -> Result<()> {
+    logging::start(&settings, "defs-node")?;
+    panic::abort_on_panic();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers(&settings))
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::select! {
+            never = signals::stop_requested(stop.clone())? => match never {},
+            ended = serve(settings, stop) => ended,
+        }
+    })
+}
+
+fn workers(settings: &Settings) -> usize {
+    let asked = settings.workers.and_then(|workers| usize::try_from(workers).ok());
+    asked
+        .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZeroUsize::get))
+        .unwrap_or(2)
+}
+
+async fn serve(settings: Settings, stop: CancellationToken) -> Result<()> {
+    let folder = DataFolder::open(&settings.data_dir)?;
+    let secret = folder.key()?;
+    let key = SecretKey::from_bytes(&secret)?;
+    let membership = Membership::find(&folder, &settings, &key)?;
+    let capacity = folder.capacity(settings.capacity)?;
+    let network = membership.genesis.network();
+    let store = Store::open(StoreConfig::new(folder.store(), capacity, network))?;
+    let swarm = Swarm::start(swarm_config(&settings, secret)).await?;
+    let peers = swarm.handle();
+    let config = EngineConfig {
+        genesis: membership.genesis,
+        admission: membership.admission,
+        labels: settings.labels.clone(),
+        timings: Timings::default(),
+    };
+    let disk = store.clone();
+    let engine: Arc<Engine<Real>> =
+        Engine::open(config, key, (peers.clone(), disk), (SystemClock::new(), OsRandom)).await?;
+    engine.set_addresses(peers.announced_addresses());
+    let tasks = TaskTracker::new();
+    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, stop.clone()));
+    let admin = admin::listen(&folder.admin_socket())?;
+    tasks.spawn(admin::serve(Arc::clone(&node), admin, stop.clone()));
+    if settings.status_port != 0 {
+        let address = SocketAddr::new(settings.listen_address, settings.status_port);
+        let listener = status_port::listen(address).await?;
+        tasks.spawn(status_port::serve(Arc::clone(&node), listener, stop.clone()));
+    }
+    let running = swarm.serve(Arc::clone(&engine));
+    engine.start(&tasks, &stop);
+    tasks.spawn(follow_addresses(Arc::clone(&engine), peers, stop.clone()));
+    node.is_ready();
+    tracing::info!(node = %engine.me(), network = %network, capacity, "ready");
+    stop.cancelled().await;
+    // First no new requests and the running ones to their end, then the tasks.
+    running.shutdown().await;
+    tasks.close();
+    if tokio::time::timeout(STOP_WITHIN, tasks.wait()).await.is_err() {
+        tracing::warn!("tasks were cut off at shutdown");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn swarm_config(settings: &Settings, secret: zeroize::Zeroizing<[u8; 32]>) -> SwarmConfig {
+    SwarmConfig {
+        secret,
+        listen: vec![SocketAddr::new(settings.listen_address, settings.port)],
+        external: settings.announce.clone(),
+        discovery: Discovery {
+            bootstrap: settings.bootstrap_peers.clone(),
+            mdns: settings.mdns,
+            relay: settings.bootstrap,
+        },
+        limits: Limits { connections: settings.max_connections, ..Limits::default() },
+        timeouts: Timeouts { dial: settings.dial_timeout, ..Timeouts::default() },
+    }
+}
+
+/// Keeps the node's card true to where the node can be dialled.
+async fn follow_addresses(engine: Arc<Engine<Real>>, peers: SwarmHandle, stop: CancellationToken) {
+    let mut every = tokio::time::interval(ADDRESSES_EVERY);
+    while stop.run_until_cancelled(every.tick()).await.is_some() {
+        engine.set_addresses(peers.announced_addresses());
+    }
+}
