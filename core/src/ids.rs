@@ -131,6 +131,11 @@ id!(
     LockHash, 32, "a lock hash"
 );
 
+impl NetworkId {
+    /// Said by a client that does not know its network yet; no network has it.
+    pub const UNKNOWN: Self = Self([0; 32]);
+}
+
 /// The place of a shard in its stripe: data shards first, then parity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardIndex(pub u8);

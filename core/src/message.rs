@@ -190,8 +190,6 @@ pub enum Response {
         indices: Vec<ShardIndex>,
         /// The owner's commit, if it is known here.
         commit: Option<Signed<Commit>>,
-        /// Whether the owner deleted the stripe.
-        deleted: bool,
     },
     /// To [`Request::Table`].
     Table(Box<Table>),

@@ -243,11 +243,11 @@ pub struct StateKey(pub Vec<u8>);
 /// One change of small things; a batch of them is durable as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Replaces what is kept beside a shard.
+    /// Replaces what is kept beside a shard; passed over if the shard isn't here.
     ShardState(ShardKey, ShardState),
     /// Forgets a shard and frees its bytes.
     DeleteShard(ShardKey),
-    /// Replaces the heads of a record.
+    /// Replaces the heads of a record; without heads it is forgotten.
     Record(RecordKey, Vec<Arc<SignedRecord>>),
     /// Sets a small value.
     Put(StateKey, Vec<u8>),
@@ -300,7 +300,8 @@ pub trait Disk: Send + Sync + 'static {
         stripe: StripeId,
     ) -> impl Future<Output = Result<Vec<ShardIndex>, DiskError>> + Send;
 
-    /// Whether a shard or record behind `locator` is held here, and for which pair.
+    /// Whether a shard or record behind `locator` is held here, and for which pair; of a
+    /// record, the first pair of its newest set.
     fn holds(
         &self,
         locator: Locator,
@@ -319,7 +320,9 @@ pub trait Disk: Send + Sync + 'static {
         keys: Vec<RecordKey>,
     ) -> impl Future<Output = Result<Vec<Vec<Arc<SignedRecord>>>, DiskError>> + Send;
 
-    /// Makes `changes` durable, all or none.
+    /// Makes `changes` durable, in their order, all or none. Refused as
+    /// [`DiskError::Full`] if the sealed bytes of records would outgrow the room;
+    /// deletions never are.
     fn apply(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), DiskError>> + Send;
 
     /// A small value.
@@ -335,4 +338,83 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Room used and offered.
     fn usage(&self) -> Usage;
+}
+
+/// A disk that several share, such as a node and the test that watches it.
+impl<D: Disk> Disk for Arc<D> {
+    fn store(
+        &self,
+        head: Arc<ShardHead>,
+        state: ShardState,
+        body: Body,
+    ) -> impl Future<Output = Result<(), DiskError>> + Send {
+        self.as_ref().store(head, state, body)
+    }
+
+    fn shard(
+        &self,
+        key: ShardKey,
+    ) -> impl Future<Output = Result<Option<StoredShard>, DiskError>> + Send {
+        self.as_ref().shard(key)
+    }
+
+    fn read(
+        &self,
+        key: ShardKey,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<Body, DiskError>> + Send {
+        self.as_ref().read(key, range)
+    }
+
+    fn indices(
+        &self,
+        stripe: StripeId,
+    ) -> impl Future<Output = Result<Vec<ShardIndex>, DiskError>> + Send {
+        self.as_ref().indices(stripe)
+    }
+
+    fn holds(
+        &self,
+        locator: Locator,
+    ) -> impl Future<Output = Result<Option<PairId>, DiskError>> + Send {
+        self.as_ref().holds(locator)
+    }
+
+    fn shards_after(
+        &self,
+        after: Option<ShardKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(ShardKey, StoredShard)>, DiskError>> + Send {
+        self.as_ref().shards_after(after, limit)
+    }
+
+    fn records(
+        &self,
+        keys: Vec<RecordKey>,
+    ) -> impl Future<Output = Result<Vec<Vec<Arc<SignedRecord>>>, DiskError>> + Send {
+        self.as_ref().records(keys)
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), DiskError>> + Send {
+        self.as_ref().apply(changes)
+    }
+
+    fn get(
+        &self,
+        key: StateKey,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, DiskError>> + Send {
+        self.as_ref().get(key)
+    }
+
+    fn scan(
+        &self,
+        prefix: StateKey,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(StateKey, Bytes)>, DiskError>> + Send {
+        self.as_ref().scan(prefix, limit)
+    }
+
+    fn usage(&self) -> Usage {
+        self.as_ref().usage()
+    }
 }

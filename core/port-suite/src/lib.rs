@@ -1,1 +1,9 @@
 //! In-memory ports, and the suites that they share with the real ones
+
+pub mod disk;
+mod memory_disk;
+mod memory_network;
+pub mod peers;
+
+pub use memory_disk::MemoryDisk;
+pub use memory_network::{Counts, MemoryNetwork, MemoryPeers};

@@ -1,0 +1,53 @@
+# What people type. Everything is built with one profile and one set of flags
+# (.cargo/config.toml), so that nothing is compiled twice.
+
+CARGO_TARGET_DIR ?= target
+TRIPLE := x86_64-unknown-linux-gnu
+BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
+# In continuous integration one failure doesn't hide the others.
+NEXTEST_PROFILE := $(if $(CI),ci,default)
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap build demo test lint fmt pages doc bench e2e clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+bootstrap: ## install what a build needs and is missing here
+	@scripts/bootstrap
+
+# The tests are built in the same call: with another selection of targets cargo would
+# choose other features for some dependencies, and build them again.
+build: bootstrap ## build every binary and every test
+	cargo build --workspace --release --lib --bins --tests
+
+demo: build ## ten nodes here: store files, kill a pair, read all back
+	$(BIN)/defs-demo
+
+test: build ## run all tests
+	cargo nextest run --workspace --release --profile $(NEXTEST_PROFILE)
+	cargo test --workspace --release --doc
+
+lint: ## formatting, clippy, and cargo-deny if it is installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --release -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	else echo "cargo-deny is not installed: licences and advisories were not checked"; fi
+
+fmt: ## format all Rust code
+	cargo fmt --all
+
+pages: ## write the documentation's pages that are made from the code
+	cargo run --release --package defs-tidy --bin write-pages
+
+doc: pages ## those, and the crates' own documentation
+	cargo doc --workspace --release --no-deps
+
+bench: bootstrap ## measure the parts and the whole
+	cargo bench --workspace
+
+e2e: build ## run only the tests that start real processes
+	cargo nextest run --release --package defs-e2e --profile $(NEXTEST_PROFILE)
+
+clean: ## remove what was built
+	cargo clean

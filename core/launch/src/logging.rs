@@ -1,0 +1,152 @@
+//! Where log lines go. Lines are written before the program goes on: after an abort the
+//! last one is there, and no queue of lines can grow.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use defs_core::settings::{LogFormat, LogLevel, Settings};
+use thiserror::Error;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry, fmt};
+
+/// Files of the log that are kept, one a day: two weeks to look back on.
+const LOG_FILES_MAX: usize = 14;
+
+/// Why logging could not start.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// `logDir` can't be made.
+    #[error("failed to make the log folder {folder}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// No file can be made in `logDir`.
+    #[error("failed to open a log file in {folder}")]
+    File {
+        /// The folder.
+        folder: PathBuf,
+        /// What failed.
+        source: InitError,
+    },
+    /// Logging had been started before.
+    #[error("failed to start logging")]
+    Started(#[from] TryInitError),
+}
+
+/// Starts logging as `settings` say: to the standard error stream, or to a file a day
+/// named `PROGRAM.DATE.log`. The process's own crates log at `logLevel`, all others what
+/// is wrong only.
+pub fn start(settings: &Settings, program: &str) -> Result<(), LogError> {
+    let lines = match &settings.log_dir {
+        None => lines(settings.log_format, io::stderr().is_terminal(), io::stderr),
+        Some(folder) => lines(settings.log_format, false, files(folder, program)?),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter(settings.log_level)))
+        .try_init()?;
+    Ok(())
+}
+
+fn filter(level: LogLevel) -> Targets {
+    let ours = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    };
+    let others = if level == LogLevel::Trace { Level::DEBUG } else { ours.min(Level::WARN) };
+    Targets::new().with_default(LevelFilter::from_level(others)).with_target("defs", ours)
+}
+
+fn files(folder: &Path, program: &str) -> Result<RollingFileAppender, LogError> {
+    fs::create_dir_all(folder)
+        .map_err(|source| LogError::Folder { folder: folder.to_owned(), source })?;
+    RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix(program)
+        .filename_suffix("log")
+        .max_log_files(LOG_FILES_MAX)
+        .build(folder)
+        .map_err(|source| LogError::File { folder: folder.to_owned(), source })
+}
+
+fn lines<W>(format: LogFormat, colours: bool, out: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().with_writer(out).with_ansi(colours);
+    match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `tell` writes to files under these settings.
+    fn logged(set: &[(&str, &str)], tell: impl FnOnce()) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        for (name, value) in set {
+            settings.set(name, value).unwrap();
+        }
+        let lines = lines(settings.log_format, false, files(folder.path(), "test").unwrap())
+            .with_filter(filter(settings.log_level));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), tell);
+        let mut files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        let file = files.next().unwrap();
+        assert_eq!(files.next(), None);
+        fs::read_to_string(file).unwrap()
+    }
+
+    fn tell_everything() {
+        tracing::debug!(target: "defs_engine", "ours in detail");
+        tracing::info!(target: "defs_engine", shard = 7, "ours");
+        tracing::info!(target: "libp2p_swarm", "chatter");
+        tracing::warn!(target: "libp2p_swarm", "trouble");
+    }
+
+    #[test]
+    fn our_lines_come_at_the_level_asked_for_and_others_only_warn() {
+        let text = logged(&[], tell_everything);
+        assert!(text.contains("ours shard=7") && text.contains("trouble"), "{text}");
+        assert!(!text.contains("detail") && !text.contains("chatter"), "{text}");
+    }
+
+    #[test]
+    fn at_level_error_nobody_warns() {
+        assert_eq!(logged(&[("logLevel", "error")], tell_everything), "");
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_the_fields_on_top() {
+        let text = logged(&[("logFormat", "json"), ("logLevel", "debug")], tell_everything);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].starts_with('{') && lines[1].ends_with('}'));
+        assert!(lines[1].contains(r#""shard":7"#) && lines[1].contains(r#""message":"ours""#));
+    }
+
+    #[test]
+    fn a_log_folder_that_cant_be_made_is_named() {
+        let mut settings = Settings::default();
+        settings.set("logDir", "/dev/null/logs").unwrap();
+        assert_eq!(
+            start(&settings, "test").unwrap_err().to_string(),
+            "failed to make the log folder /dev/null/logs"
+        );
+    }
+}

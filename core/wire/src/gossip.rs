@@ -1,0 +1,41 @@
+//! Gossiped messages to bytes and back.
+
+use bytes::Bytes;
+use defs_core::format::Format;
+use defs_core::ids::{Locator, NodeId};
+use defs_core::message::Gossip;
+use prost::Message;
+
+use crate::error::WireError;
+use crate::fields::{array, format, message};
+use crate::peer;
+use crate::peer::gossip::Gossip as Kind;
+
+/// The bytes of `gossip`.
+#[must_use]
+pub fn encode_gossip(gossip: &Gossip) -> Bytes {
+    let kind = match gossip {
+        Gossip::Card(card) => Kind::Card(card.encode()),
+        Gossip::Pair(pair) => Kind::Pair(pair.encode()),
+        Gossip::Query { locator, asker, query } => Kind::Query(peer::Query {
+            locator: locator.0.to_vec(),
+            asker: asker.0.to_vec(),
+            query: *query,
+        }),
+    };
+    peer::Gossip { gossip: Some(kind) }.encode_to_vec().into()
+}
+
+/// What somebody gossips.
+pub fn decode_gossip(bytes: &[u8]) -> Result<Gossip, WireError> {
+    let peer::Gossip { gossip } = message(bytes)?;
+    Ok(match gossip.ok_or(WireError::UnknownKind("gossip"))? {
+        Kind::Card(card) => Gossip::Card(Box::new(format(&card, "card")?)),
+        Kind::Pair(pair) => Gossip::Pair(Box::new(format(&pair, "pair record")?)),
+        Kind::Query(query) => Gossip::Query {
+            locator: Locator(array(&query.locator, "locator")?),
+            asker: NodeId(array(&query.asker, "asker")?),
+            query: query.query,
+        },
+    })
+}

@@ -1,0 +1,162 @@
+//! Requests to bytes and back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use defs_core::format::Format;
+use defs_core::ids::{Epoch, Locator, NetworkId, PairId, StripeId};
+use defs_core::message::{BATCH_ITEMS_MAX, Hello, ReadShard, Request, StoreShard};
+use prost::Message;
+
+use crate::error::WireError;
+use crate::fields::{
+    array, encodings, format, formats, list, message, present, read_shard_key, shard_key,
+};
+use crate::peer;
+use crate::peer::request::Request as Kind;
+
+/// The bytes of `request`, after which a body of `body_length` bytes will come.
+#[must_use]
+pub fn encode_request(request: &Request, body_length: u64) -> Bytes {
+    let request = Some(kind(request));
+    peer::Request { body_length, request }.encode_to_vec().into()
+}
+
+/// The request and the length of the body that follows it.
+pub fn decode_request(bytes: &[u8]) -> Result<(Request, u64), WireError> {
+    let peer::Request { body_length, request } = message(bytes)?;
+    Ok((read(request.ok_or(WireError::UnknownKind("request"))?)?, body_length))
+}
+
+fn kind(request: &Request) -> Kind {
+    match request {
+        Request::Hello(Hello { network, version }) => {
+            Kind::Hello(peer::Hello { network: network.0.to_vec(), version: *version })
+        }
+        Request::OpenSession(session) => Kind::OpenSession(session.encode()),
+        Request::StoreShard(store) => Kind::StoreShard(store_shard(store)),
+        Request::MirrorShard(store) => Kind::MirrorShard(store_shard(store)),
+        Request::ReadShard(ReadShard { key, range }) => Kind::ReadShard(peer::ReadShard {
+            key: Some(shard_key(*key)),
+            range: range.as_ref().map(|range| peer::Range { start: range.start, end: range.end }),
+        }),
+        Request::Renew { shards, lease_ms, both } => Kind::Renew(peer::Renew {
+            shards: shards.iter().copied().map(shard_key).collect(),
+            lease_ms: *lease_ms,
+            both: *both,
+        }),
+        Request::Commit { commits, both } => {
+            Kind::Commit(peer::Commit { commits: encodings(commits), both: *both })
+        }
+        Request::Delete { tombstones, both } => {
+            Kind::Delete(peer::Delete { tombstones: encodings(tombstones), both: *both })
+        }
+        Request::WriteRecords { pair, epoch, records, forward } => {
+            Kind::WriteRecords(peer::WriteRecords {
+                pair: pair.0.to_vec(),
+                epoch: epoch.0,
+                records: encodings(records.iter().map(Arc::as_ref)),
+                forward: *forward,
+            })
+        }
+        Request::ReadRecords { keys } => {
+            Kind::ReadRecords(peer::ReadRecords { keys: encodings(keys) })
+        }
+        Request::StripeStatus { stripe } => Kind::StripeStatus(stripe.0.to_vec()),
+        Request::Table => Kind::Table(peer::Empty {}),
+        Request::Propose(pair) => Kind::Propose(pair.encode()),
+        Request::Heartbeat { pair, epoch } => {
+            Kind::Heartbeat(peer::Heartbeat { pair: pair.0.to_vec(), epoch: epoch.0 })
+        }
+        Request::Locate { locator } => Kind::Locate(locator.0.to_vec()),
+        Request::Found { locator, query, pair } => Kind::Found(peer::Found {
+            locator: locator.0.to_vec(),
+            query: *query,
+            pair: pair.0.to_vec(),
+        }),
+    }
+}
+
+fn store_shard(store: &StoreShard) -> peer::StoreShard {
+    peer::StoreShard {
+        head: store.head.encode(),
+        pair: store.pair.0.to_vec(),
+        epoch: store.epoch.0,
+        lease_ms: store.lease_ms,
+    }
+}
+
+fn read(kind: Kind) -> Result<Request, WireError> {
+    Ok(match kind {
+        Kind::Hello(hello) => Request::Hello(Hello {
+            network: NetworkId(array(&hello.network, "network")?),
+            version: hello.version,
+        }),
+        Kind::OpenSession(session) => Request::OpenSession(Box::new(format(&session, "session")?)),
+        Kind::StoreShard(store) => Request::StoreShard(read_store_shard(&store)?),
+        Kind::MirrorShard(store) => Request::MirrorShard(read_store_shard(&store)?),
+        Kind::ReadShard(shard) => Request::ReadShard(read_read_shard(&shard)?),
+        Kind::Renew(renew) => Request::Renew {
+            shards: list(renew.shards, "shards", BATCH_ITEMS_MAX, |key| read_shard_key(&key))?,
+            lease_ms: renew.lease_ms,
+            both: renew.both,
+        },
+        Kind::Commit(commit) => Request::Commit {
+            commits: formats(commit.commits, "commits", BATCH_ITEMS_MAX)?,
+            both: commit.both,
+        },
+        Kind::Delete(delete) => Request::Delete {
+            tombstones: formats(delete.tombstones, "tombstones", BATCH_ITEMS_MAX)?,
+            both: delete.both,
+        },
+        Kind::WriteRecords(write) => read_write_records(write)?,
+        Kind::ReadRecords(read) => {
+            Request::ReadRecords { keys: formats(read.keys, "record keys", BATCH_ITEMS_MAX)? }
+        }
+        Kind::StripeStatus(stripe) => {
+            Request::StripeStatus { stripe: StripeId(array(&stripe, "stripe")?) }
+        }
+        Kind::Table(peer::Empty {}) => Request::Table,
+        Kind::Propose(pair) => Request::Propose(Box::new(format(&pair, "pair record")?)),
+        Kind::Heartbeat(heartbeat) => Request::Heartbeat {
+            pair: PairId(array(&heartbeat.pair, "pair")?),
+            epoch: Epoch(heartbeat.epoch),
+        },
+        Kind::Locate(locator) => Request::Locate { locator: Locator(array(&locator, "locator")?) },
+        Kind::Found(found) => Request::Found {
+            locator: Locator(array(&found.locator, "locator")?),
+            query: found.query,
+            pair: PairId(array(&found.pair, "pair")?),
+        },
+    })
+}
+
+fn read_store_shard(store: &peer::StoreShard) -> Result<StoreShard, WireError> {
+    Ok(StoreShard {
+        head: Arc::new(format(&store.head, "shard head")?),
+        pair: PairId(array(&store.pair, "pair")?),
+        epoch: Epoch(store.epoch),
+        lease_ms: store.lease_ms,
+    })
+}
+
+fn read_read_shard(shard: &peer::ReadShard) -> Result<ReadShard, WireError> {
+    let key = read_shard_key(present(shard.key.as_ref(), "shard key")?)?;
+    let range = match &shard.range {
+        Some(range) if range.start > range.end => return Err(WireError::Invalid("range")),
+        Some(range) => Some(range.start..range.end),
+        None => None,
+    };
+    Ok(ReadShard { key, range })
+}
+
+fn read_write_records(write: peer::WriteRecords) -> Result<Request, WireError> {
+    Ok(Request::WriteRecords {
+        pair: PairId(array(&write.pair, "pair")?),
+        epoch: Epoch(write.epoch),
+        records: list(write.records, "records", BATCH_ITEMS_MAX, |record| {
+            format(&record, "record").map(Arc::new)
+        })?,
+        forward: write.forward,
+    })
+}

@@ -1,0 +1,107 @@
+//! Every message reads back as it was, and nothing that a peer could send instead makes
+//! more than a refusal.
+
+mod sample;
+
+use defs_core::message::{BATCH_ITEMS_MAX, MESSAGE_MAX, Reason, Refusal, Request, Response};
+use defs_wire::{
+    WireError, decode_gossip, decode_request, decode_response, encode_gossip, encode_request,
+    encode_response,
+};
+use proptest::prelude::*;
+use sample::{gossip, request, response, shard_key};
+
+proptest! {
+    #[test]
+    fn a_request_reads_back(request in request(), length: u64) {
+        let bytes = encode_request(&request, length);
+        prop_assert_eq!(decode_request(&bytes), Ok((request, length)));
+    }
+
+    #[test]
+    fn a_response_reads_back(response in response(), length: u64) {
+        let bytes = encode_response(&response, length);
+        prop_assert_eq!(decode_response(&bytes), Ok((response, length)));
+    }
+
+    #[test]
+    fn gossip_reads_back(gossip in gossip()) {
+        prop_assert_eq!(decode_gossip(&encode_gossip(&gossip)), Ok(gossip));
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        drop(decode_request(&bytes));
+        drop(decode_response(&bytes));
+        drop(decode_gossip(&bytes));
+    }
+
+    #[test]
+    fn a_message_with_one_byte_changed_never_panics(
+        request in request(),
+        response in response(),
+        place: prop::sample::Index,
+        other: u8,
+    ) {
+        let mut bytes = encode_request(&request, 1).to_vec();
+        let at = place.index(bytes.len());
+        bytes[at] = other;
+        drop(decode_request(&bytes));
+        let mut bytes = encode_response(&response, 1).to_vec();
+        let at = place.index(bytes.len());
+        bytes[at] = other;
+        drop(decode_response(&bytes));
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_refused_or_another(request in request(), cut: prop::sample::Index) {
+        let bytes = encode_request(&request, 7);
+        let decoded = decode_request(&bytes[..cut.index(bytes.len())]);
+        prop_assert_ne!(decoded, Ok((request, 7)));
+    }
+}
+
+#[test]
+fn a_message_of_no_kind_is_refused() {
+    assert_eq!(decode_request(&[]), Err(WireError::UnknownKind("request")));
+    assert_eq!(decode_response(&[]), Err(WireError::UnknownKind("response")));
+    assert_eq!(decode_gossip(&[]), Err(WireError::UnknownKind("gossip")));
+    // Field 100, a kind that only a later version knows.
+    assert_eq!(decode_request(&[0xa2, 6, 0]), Err(WireError::UnknownKind("request")));
+}
+
+#[test]
+fn a_message_over_the_bound_is_refused_before_it_is_read() {
+    let length = MESSAGE_MAX + 1;
+    let refused = WireError::TooLarge { length, bound: MESSAGE_MAX };
+    assert_eq!(decode_request(&vec![0; length]), Err(refused));
+}
+
+#[test]
+fn a_batch_over_the_bound_is_refused_by_its_name() {
+    let length = BATCH_ITEMS_MAX + 1;
+    let shards = vec![shard_key(1, 1); length];
+    let bytes = encode_request(&Request::Renew { shards, lease_ms: 1, both: true }, 0);
+    let refused = WireError::TooLong { field: "shards", length, bound: BATCH_ITEMS_MAX };
+    assert_eq!(decode_request(&bytes), Err(refused));
+    let held = encode_response(&Response::Held(vec![true; length]), 0);
+    let refused = WireError::TooLong { field: "held", length, bound: BATCH_ITEMS_MAX };
+    assert_eq!(decode_response(&held), Err(refused));
+}
+
+#[test]
+fn an_id_of_another_length_is_refused_with_both_lengths() {
+    // Field 15, a locator of 3 bytes.
+    let refused = WireError::WrongLength { field: "locator", length: 3, needed: 32 };
+    assert_eq!(decode_request(&[0x7a, 3, 1, 2, 3]), Err(refused));
+}
+
+#[test]
+fn every_reason_reads_back_and_others_are_refused() {
+    for reason in Reason::ALL {
+        let response = Response::Refused(Refusal::new(*reason, "no"));
+        assert_eq!(decode_response(&encode_response(&response, 0)), Ok((response, 0)));
+    }
+    // Field 13, a refusal with reason 99.
+    assert_eq!(decode_response(&[0x6a, 2, 8, 99]), Err(WireError::Invalid("reason")));
+}
