@@ -1,0 +1,125 @@
+//! Who waits for a connection to whom. One dial serves all that wait for a peer, and a
+//! failed one answers for a while, so that a dead peer costs no storm of dials.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+use tokio::time::Instant;
+
+use crate::family::Family;
+use crate::opening::{Answer, NotOpened};
+
+/// How long a failed dial answers for its peer.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// A machine where nothing listens over TCP says so sooner, and then nothing listens over
+/// QUIC either, which would take its whole time to find out. Silence is a firewall's.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// Peers whose failure is remembered, and peers waited for.
+const PEERS_MAX: usize = 4096;
+
+#[derive(Default)]
+pub(crate) struct Dialling {
+    waiting: HashMap<PeerId, Waiting>,
+    failed: HashMap<PeerId, (Instant, String)>,
+}
+
+/// Those who wait for one peer.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    lanes: Vec<(Family, Answer)>,
+    /// Our dial; `None` while another part of libp2p is dialling the peer.
+    dial: Option<ConnectionId>,
+    /// Addresses to dial if nobody answers this dial.
+    next: Vec<Multiaddr>,
+    /// When our dial began.
+    since: Option<Instant>,
+}
+
+/// What is to be done for somebody who wants a lane to a peer without connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Dial it.
+    Dial,
+    /// A dial is under way, or has just failed.
+    Nothing,
+}
+
+impl Dialling {
+    /// Notes that somebody wants a lane to `peer`, or refuses at once.
+    pub(crate) fn want(&mut self, peer: PeerId, family: Family, answer: Answer) -> Wanted {
+        if let Some((when, why)) = self.failed.get(&peer)
+            && when.elapsed() < REMEMBERED
+        {
+            drop(answer.send(Err(NotOpened::Unreachable(why.clone()))));
+            return Wanted::Nothing;
+        }
+        let is_first = !self.waiting.contains_key(&peer);
+        if is_first && self.waiting.len() >= PEERS_MAX {
+            let why = "too many peers are being dialled".to_owned();
+            drop(answer.send(Err(NotOpened::Unreachable(why))));
+            return Wanted::Nothing;
+        }
+        self.waiting.entry(peer).or_default().lanes.push((family, answer));
+        if is_first { Wanted::Dial } else { Wanted::Nothing }
+    }
+
+    /// Our dial to `peer` has begun; `next` is what to dial if it fails.
+    pub(crate) fn began(&mut self, peer: &PeerId, dial: ConnectionId, next: Vec<Multiaddr>) {
+        if let Some(waiting) = self.waiting.get_mut(peer) {
+            waiting.dial = Some(dial);
+            waiting.next = next;
+            waiting.since = Some(Instant::now());
+        }
+    }
+
+    /// A connection stands: these wanted a lane on it.
+    pub(crate) fn connected(&mut self, peer: &PeerId) -> Vec<(Family, Answer)> {
+        self.failed.remove(peer);
+        self.waiting.remove(peer).unwrap_or_default().lanes
+    }
+
+    /// A dial has failed: what to try next, if anything.
+    pub(crate) fn retry(&mut self, peer: &PeerId, dial: ConnectionId) -> Retry {
+        match self.waiting.get_mut(peer) {
+            None => Retry::No,
+            Some(Waiting { dial: None, .. }) => Retry::Ours,
+            Some(waiting) if waiting.dial == Some(dial) => {
+                let next = std::mem::take(&mut waiting.next);
+                let was_silent = waiting.since.is_some_and(|since| since.elapsed() >= SILENCE);
+                if was_silent && !next.is_empty() { Retry::At(next) } else { Retry::No }
+            }
+            Some(_) => Retry::Running,
+        }
+    }
+
+    /// Nobody could connect to `peer`: tells all who wait.
+    pub(crate) fn failed(&mut self, peer: PeerId, why: &str) {
+        let Some(waiting) = self.waiting.remove(&peer) else { return };
+        for (_, answer) in waiting.lanes {
+            drop(answer.send(Err(NotOpened::Unreachable(why.to_owned()))));
+        }
+        if self.failed.len() >= PEERS_MAX {
+            self.failed.retain(|_, (when, _)| when.elapsed() < REMEMBERED);
+        }
+        if self.failed.len() < PEERS_MAX {
+            self.failed.insert(peer, (Instant::now(), why.to_owned()));
+        }
+    }
+}
+
+/// What follows a failed dial.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// Nobody waits, or nothing is left to try.
+    No,
+    /// It was not ours: dial with what we know.
+    Ours,
+    /// Dial these.
+    At(Vec<Multiaddr>),
+    /// Our dial still runs.
+    Running,
+}

@@ -1,0 +1,283 @@
+//! The one task that owns libp2p's swarm: it connects, gossips and looks up. Bytes of
+//! exchanges never pass through here.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use defs_core::ids::{Locator, NodeId, PairId};
+use defs_core::message::Gossip;
+use defs_core::port::Service;
+use futures::StreamExt;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, autonat, identify, kad, mdns};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::addresses::{beyond_this_machine, tcp_first};
+use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::call::Caller;
+use crate::dialling::{Dialling, Retry, Wanted};
+use crate::family::Family;
+use crate::handle::Shared;
+use crate::identity::{node_id, peer_id};
+use crate::kad::LookUps;
+use crate::opening::Answer;
+use crate::{dial_errors, gossip, kad as look_ups};
+
+/// What the swarm's handles ask for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Open { to: NodeId, family: Family, answer: Answer },
+    Learned { node: NodeId, addresses: Vec<Multiaddr> },
+    Publish(Box<Gossip>),
+    LookUp { locator: Locator, answer: oneshot::Sender<Vec<PairId>> },
+    Provide { locator: Locator, pair: PairId },
+}
+
+/// What anybody may read of the swarm.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) peers: BTreeSet<NodeId>,
+    pub(crate) listening: Vec<Multiaddr>,
+    pub(crate) external: Vec<Multiaddr>,
+}
+
+/// How often a peer without enough company dials its bootstrap addresses again.
+const LONELY_TICK: Duration = Duration::from_secs(5);
+
+/// With fewer peers than this, or than it has bootstrap addresses, a peer is lonely.
+const COMPANY: usize = 3;
+
+pub(crate) struct EventLoop<S> {
+    pub(crate) swarm: libp2p::Swarm<Behaviour>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) service: Arc<S>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) view: watch::Sender<View>,
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    pub(crate) dialling: Dialling,
+    pub(crate) look_ups: LookUps,
+}
+
+type Event = SwarmEvent<BehaviourEvent>;
+
+impl<S: Service> EventLoop<S> {
+    /// Runs until `stop`; `early` is what happened before.
+    pub(crate) async fn run(mut self, early: Vec<Event>, stop: CancellationToken) {
+        for event in early {
+            self.on_event(event);
+        }
+        let mut lonely = lonely_tick();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = self.swarm.select_next_some() => self.on_event(event),
+                Some(command) = self.commands.recv() => self.on_command(command),
+                _ = lonely.tick() => self.seek_company(),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Open { to, family, answer } => self.open(peer_id(&to), family, answer),
+            Command::Learned { node, addresses } => self.add_to_kad(peer_id(&node), addresses),
+            Command::Publish(message) => {
+                if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
+                    gossip::publish(gossip, &message, &self.caller.counters);
+                }
+            }
+            Command::LookUp { locator, answer } => {
+                self.look_ups.start(&mut self.swarm.behaviour_mut().kad, locator, answer);
+            }
+            Command::Provide { locator, pair } => {
+                look_ups::provide(&mut self.swarm.behaviour_mut().kad, locator, pair);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, num_established, .. } => {
+                self.on_connected(peer_id, num_established.get());
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established, .. } => {
+                self.on_closed(peer_id, num_established);
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                self.on_dial_failed(peer_id, connection_id, &error);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.view.send_modify(|view| {
+                view.listening.push(address);
+            }),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.view.send_modify(|view| {
+                view.listening.retain(|other| *other != address);
+            }),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.view.send_modify(|view| {
+                view.external.push(address);
+            }),
+            SwarmEvent::ExternalAddrExpired { address } => self.view.send_modify(|view| {
+                view.external.retain(|other| *other != address);
+            }),
+            other => tracing::trace!(?other, "nothing to do"),
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossip(event) => {
+                if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
+                    gossip::hear(gossip, event, &*self.service, &self.caller.counters);
+                }
+            }
+            BehaviourEvent::Kad(event) => self.on_kad(event),
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.on_identified(peer_id, &info);
+            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                found.into_iter().for_each(|(peer, address)| self.on_discovered(peer, address));
+            }
+            BehaviourEvent::Reachability(autonat::Event::StatusChanged { new, .. }) => {
+                tracing::info!(?new, "reachability from outside changed");
+            }
+            other => tracing::trace!(?other, "nothing to do"),
+        }
+    }
+
+    fn on_kad(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.look_ups.progress(id, result, &step);
+            }
+            kad::Event::InboundRequest { request } => {
+                look_ups::asked(&mut self.swarm.behaviour_mut().kad, request);
+            }
+            other => tracing::trace!(?other, "nothing to do"),
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, count: u32) {
+        self.caller.counters.connections.add(1);
+        if count == 1
+            && let Some(node) = node_id(&peer)
+        {
+            self.view.send_modify(|view| {
+                view.peers.insert(node);
+            });
+        }
+        for (family, answer) in self.dialling.connected(&peer) {
+            self.swarm.behaviour_mut().lanes.open(peer, family, answer);
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, left: u32) {
+        self.caller.counters.connections.less_one();
+        if left == 0
+            && let Some(node) = node_id(&peer)
+        {
+            self.view.send_modify(|view| {
+                view.peers.remove(&node);
+            });
+            self.caller.pool.forget(&node);
+            self.service.gone(node);
+        }
+    }
+
+    fn on_dial_failed(&mut self, peer: Option<PeerId>, dial: ConnectionId, error: &DialError) {
+        self.caller.counters.dial_failures.add(1);
+        let Some(peer) = peer else { return };
+        match self.dialling.retry(&peer, dial) {
+            Retry::Running => {}
+            Retry::Ours => self.dial(peer),
+            Retry::At(addresses) => self.dial_at(peer, addresses, Vec::new()),
+            Retry::No => self.give_up(peer, error),
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, family: Family, answer: Answer) {
+        if self.swarm.is_connected(&peer) {
+            self.swarm.behaviour_mut().lanes.open(peer, family, answer);
+        } else if self.dialling.want(peer, family, answer) == Wanted::Dial {
+            self.dial(peer);
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId) {
+        let known = node_id(&peer).map(|node| self.shared.book.of(&node)).unwrap_or_default();
+        let (tcp, other) = tcp_first(known);
+        if tcp.is_empty() {
+            self.dial_at(peer, other, tcp);
+        } else {
+            self.dial_at(peer, tcp, other);
+        }
+    }
+
+    fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, next: Vec<Multiaddr>) {
+        let dial = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            // A port used anew after a connection closed may still belong to that one.
+            .allocate_new_port()
+            .build();
+        let id = dial.connection_id();
+        match self.swarm.dial(dial) {
+            Ok(()) => self.dialling.began(&peer, id, next),
+            // Another part of libp2p dials already: its success or failure comes here too.
+            Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.give_up(peer, &error),
+        }
+    }
+
+    fn give_up(&mut self, peer: PeerId, error: &DialError) {
+        self.dialling.failed(peer, &dial_errors::words(error));
+        if let Some(node) = node_id(&peer) {
+            self.caller.pool.forget(&node);
+        }
+    }
+
+    fn on_identified(&mut self, peer: PeerId, info: &identify::Info) {
+        let kad = self.swarm.behaviour().kad.protocol_names();
+        let is_node = info.protocols.iter().any(|spoken| kad.contains(spoken));
+        if is_node {
+            self.add_to_kad(peer, beyond_this_machine(&info.listen_addrs));
+        }
+    }
+
+    fn on_discovered(&mut self, peer: PeerId, address: Multiaddr) {
+        self.add_to_kad(peer, vec![address]);
+        if !self.swarm.is_connected(&peer) {
+            self.dial(peer);
+        }
+    }
+
+    fn add_to_kad(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let (tcp, other) = tcp_first(addresses);
+        for address in if tcp.is_empty() { other } else { tcp } {
+            self.swarm.behaviour_mut().kad.add_address(&peer, address);
+        }
+    }
+
+    fn seek_company(&mut self) {
+        let company = self.swarm.connected_peers().collect::<HashSet<_>>().len();
+        if company >= COMPANY.min(self.bootstrap.len()) {
+            return;
+        }
+        for address in self.bootstrap.clone() {
+            if let Err(error) = self.swarm.dial(address.clone()) {
+                tracing::debug!(%address, %error, "a bootstrap address could not be dialled");
+            }
+        }
+    }
+}
+
+fn lonely_tick() -> Interval {
+    let mut tick = interval(LONELY_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}

@@ -1,0 +1,244 @@
+//! Opens lanes on connections and hands on those that peers open. A behaviour of our own
+//! rather than libp2p-stream's: that one drops inbound streams silently under load and
+//! opens outbound ones one at a time.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use libp2p::core::transport::PortUse;
+use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
+use libp2p::core::{Endpoint, Multiaddr};
+use libp2p::swarm::handler::{
+    ConnectionEvent, ConnectionHandlerEvent, DialUpgradeError, FullyNegotiatedInbound,
+    FullyNegotiatedOutbound,
+};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+    Stream, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm,
+};
+use libp2p::{PeerId, StreamProtocol};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::family::Family;
+
+/// Why no lane could be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum NotOpened {
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The peer doesn't speak the protocol.
+    #[error("the peer doesn't speak it")]
+    NotSpoken,
+}
+
+/// Where the stream goes that somebody waits for.
+pub(crate) type Answer = oneshot::Sender<Result<Stream, NotOpened>>;
+
+/// Takes lanes that peers open. Called on the connection's task: must not wait.
+pub(crate) trait Accept: Send + Sync {
+    fn accept(&self, peer: PeerId, family: Family, stream: Stream);
+}
+
+/// Set once the node's service is there; until then lanes are closed as they come.
+pub(crate) type Acceptor = Arc<OnceLock<Box<dyn Accept>>>;
+
+/// Asks a connection for a stream.
+#[derive(Debug)]
+pub(crate) struct Open {
+    family: Family,
+    answer: Answer,
+}
+
+pub(crate) struct Behaviour {
+    acceptor: Option<Acceptor>,
+    // Filled and emptied by the event loop, which polls after every command: never long.
+    asked: VecDeque<(PeerId, Open)>,
+}
+
+impl Behaviour {
+    /// Without an acceptor, peers are told that nothing is spoken here.
+    pub(crate) fn new(acceptor: Option<Acceptor>) -> Self {
+        Self { acceptor, asked: VecDeque::new() }
+    }
+
+    /// Opens a stream on any connection to `peer`.
+    pub(crate) fn open(&mut self, peer: PeerId, family: Family, answer: Answer) {
+        self.asked.push_back((peer, Open { family, answer }));
+    }
+
+    fn handler(&self, peer: PeerId) -> Handler {
+        Handler { peer, acceptor: self.acceptor.clone(), asked: VecDeque::new() }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler(peer))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(self.handler(peer))
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        match self.asked.pop_front() {
+            Some((peer_id, event)) => {
+                Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event })
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The lanes' part of one connection.
+pub(crate) struct Handler {
+    peer: PeerId,
+    acceptor: Option<Acceptor>,
+    asked: VecDeque<Open>,
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Open;
+    type ToBehaviour = Infallible;
+    type InboundProtocol = Spoken;
+    type OutboundProtocol = Spoken;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Answer;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Spoken> {
+        let spoken = if self.acceptor.is_some() { Family::ALL.as_slice() } else { &[] };
+        SubstreamProtocol::new(Spoken(spoken), ())
+    }
+
+    fn on_behaviour_event(&mut self, open: Open) {
+        self.asked.push_back(open);
+    }
+
+    fn poll(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Spoken, Answer, Infallible>> {
+        let Some(Open { family, answer }) = self.asked.pop_front() else { return Poll::Pending };
+        let spoken = Spoken(&Family::ALL[family.index()..=family.index()]);
+        let protocol = SubstreamProtocol::new(spoken, answer);
+        Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Spoken, Spoken, (), Answer>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (stream, family),
+                ..
+            }) => {
+                if let Some(acceptor) = self.acceptor.as_ref().and_then(|cell| cell.get()) {
+                    acceptor.accept(self.peer, family, stream);
+                }
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (stream, _),
+                info,
+            }) => hand_over(info, Ok(stream)),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+                hand_over(info, Err(not_opened(error)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whoever asked may have given up since; its lane then just closes.
+fn hand_over(answer: Answer, opened: Result<Stream, NotOpened>) {
+    drop(answer.send(opened));
+}
+
+fn not_opened(error: StreamUpgradeError<Infallible>) -> NotOpened {
+    match error {
+        StreamUpgradeError::Timeout => NotOpened::Unreachable("no lane in time".to_owned()),
+        StreamUpgradeError::NegotiationFailed => NotOpened::NotSpoken,
+        StreamUpgradeError::Io(failed) => NotOpened::Unreachable(failed.to_string()),
+        StreamUpgradeError::Apply(never) => match never {},
+    }
+}
+
+/// The protocols offered or asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Spoken(&'static [Family]);
+
+/// A protocol with the family that it stands for.
+#[derive(Clone)]
+pub(crate) struct Named(Family, StreamProtocol);
+
+impl AsRef<str> for Named {
+    fn as_ref(&self) -> &str {
+        self.1.as_ref()
+    }
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.fmt(out)
+    }
+}
+
+impl UpgradeInfo for Spoken {
+    type Info = Named;
+    type InfoIter = std::iter::Map<std::slice::Iter<'static, Family>, fn(&Family) -> Named>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        self.0.iter().map(|family| Named(*family, family.protocol()))
+    }
+}
+
+impl InboundUpgrade<Stream> for Spoken {
+    type Output = (Stream, Family);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, named: Named) -> Self::Future {
+        ready(Ok((stream, named.0)))
+    }
+}
+
+impl OutboundUpgrade<Stream> for Spoken {
+    type Output = (Stream, Family);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_outbound(self, stream: Stream, named: Named) -> Self::Future {
+        ready(Ok((stream, named.0)))
+    }
+}

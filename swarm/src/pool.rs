@@ -1,0 +1,162 @@
+//! Lanes to other peers, kept open between calls. A lane comes back only after a clean
+//! exchange; anything else drops it, which the other side sees as its end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use defs_core::ids::NodeId;
+use defs_core::port::CallError;
+use libp2p::Stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use crate::config::{Limits, Timeouts};
+use crate::event_loop::Command;
+use crate::family::Family;
+use crate::lane::{Lane, LaneError};
+use crate::opening::NotOpened;
+use crate::stats::Counters;
+
+/// Times that a lane is asked for if the peer closes it unused.
+const ATTEMPTS: usize = 2;
+
+pub(crate) struct Pool {
+    peers: Mutex<HashMap<NodeId, Arc<PeerLanes>>>,
+    commands: mpsc::Sender<Command>,
+    limits: Limits,
+    timeouts: Timeouts,
+    counters: Arc<Counters>,
+}
+
+type PeerLanes = [FamilyLanes; 4];
+
+struct FamilyLanes {
+    /// As many as lanes may be in use.
+    permits: Arc<Semaphore>,
+    /// The last one back is the first one out, so that what isn't needed grows old.
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    lane: OpenLane,
+    since: Instant,
+}
+
+/// A lane that counts itself.
+struct OpenLane {
+    lane: Lane<Stream>,
+    counters: Arc<Counters>,
+}
+
+impl Drop for OpenLane {
+    fn drop(&mut self) {
+        self.counters.lanes_opened.less_one();
+    }
+}
+
+/// A lane in use. Dropped without [`Leased::give_back`], it closes.
+pub(crate) struct Leased {
+    lane: OpenLane,
+    home: Arc<PeerLanes>,
+    family: Family,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Leased {
+    pub(crate) fn lane(&mut self) -> &mut Lane<Stream> {
+        &mut self.lane.lane
+    }
+
+    /// Keeps the lane for the next call.
+    pub(crate) fn give_back(self) {
+        let idle = Idle { lane: self.lane, since: Instant::now() };
+        lock(&self.home[self.family.index()].idle).push(idle);
+    }
+}
+
+/// No code panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    pub(crate) fn new(
+        commands: mpsc::Sender<Command>,
+        limits: Limits,
+        timeouts: Timeouts,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { peers: Mutex::default(), commands, limits, timeouts, counters }
+    }
+
+    /// A lane to `to` that somebody serves.
+    pub(crate) async fn lease(&self, to: NodeId, family: Family) -> Result<Leased, CallError> {
+        let home = self.lanes_to(to);
+        let lanes = &home[family.index()];
+        let waiting = timeout(self.timeouts.response, Arc::clone(&lanes.permits).acquire_owned());
+        let Ok(Ok(permit)) = waiting.await else { return Err(CallError::TimedOut { to }) };
+        let lane = match self.reuse(lanes) {
+            Some(lane) => lane,
+            None => self.open(to, family).await?,
+        };
+        Ok(Leased { lane, home, family, _permit: permit })
+    }
+
+    /// Closes what is kept for `peer`: nobody is connected to it any more.
+    pub(crate) fn forget(&self, peer: &NodeId) {
+        let forgotten = lock(&self.peers).remove(peer);
+        drop(forgotten);
+    }
+
+    fn lanes_to(&self, peer: NodeId) -> Arc<PeerLanes> {
+        let lanes = || FamilyLanes {
+            permits: Arc::new(Semaphore::new(self.limits.lanes_to_peer)),
+            idle: Mutex::default(),
+        };
+        let mut peers = lock(&self.peers);
+        Arc::clone(peers.entry(peer).or_insert_with(|| Arc::new(std::array::from_fn(|_| lanes()))))
+    }
+
+    /// An idle lane that its other end still serves. The server closes lanes that were
+    /// idle for long; half of that time keeps us from using one just as it closes.
+    fn reuse(&self, lanes: &FamilyLanes) -> Option<OpenLane> {
+        loop {
+            let Idle { mut lane, since } = lock(&lanes.idle).pop()?;
+            if since.elapsed() < self.timeouts.lane_idle / 2 && lane.lane.is_quiet() {
+                return Some(lane);
+            }
+        }
+    }
+
+    async fn open(&self, to: NodeId, family: Family) -> Result<OpenLane, CallError> {
+        let unreachable = |why: String| CallError::Unreachable { to, why };
+        for _ in 0..ATTEMPTS {
+            match timeout(self.timeouts.dial, self.open_once(to, family)).await {
+                Ok(Ok(Ok(lane))) => return Ok(lane),
+                Ok(Ok(Err(_closed_unused))) => {}
+                Ok(Err(not_opened)) => return Err(unreachable(not_opened.to_string())),
+                Err(_) => {
+                    let limit = self.timeouts.dial;
+                    return Err(unreachable(format!("no connection within {limit:?}")));
+                }
+            }
+        }
+        Err(unreachable("it closes every lane at once; it may be too busy".to_owned()))
+    }
+
+    async fn open_once(
+        &self,
+        to: NodeId,
+        family: Family,
+    ) -> Result<Result<OpenLane, LaneError>, NotOpened> {
+        let (answer, opened) = oneshot::channel();
+        let gone = |what: &str| NotOpened::Unreachable(what.to_owned());
+        let asked = self.commands.send(Command::Open { to, family, answer }).await;
+        asked.map_err(|_stopped| gone("this swarm has stopped"))?;
+        let stream = opened.await.map_err(|_dropped| gone("the connection closed"))??;
+        self.counters.lanes_opened.add(1);
+        let lane = Lane::new(stream, self.timeouts.progress);
+        let mut lane = OpenLane { lane, counters: Arc::clone(&self.counters) };
+        Ok(lane.lane.await_greeting().await.map(|()| lane))
+    }
+}

@@ -1,0 +1,326 @@
+//! How a swarm starts, serves and ends.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use defs_core::body::Body;
+use defs_core::ids::NodeId;
+use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
+use defs_core::port::{Reply, Service, Verdict};
+use futures::StreamExt;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, SwarmBuilder, noise, tcp, yamux};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::behaviour::{Behaviour, BehaviourEvent, NEGOTIATING_MAX};
+use crate::call::Caller;
+use crate::config::{StartError, SwarmConfig};
+use crate::dialling::Dialling;
+use crate::entrance::Entrance;
+use crate::event_loop::{Command, EventLoop, View};
+use crate::gossip;
+use crate::handle::{Shared, SwarmHandle};
+use crate::identity::{keypair, node_id};
+use crate::kad::LookUps;
+use crate::opening::Acceptor;
+use crate::pool::Pool;
+use crate::served::Server;
+
+/// Commands that may wait for the event loop. It answers each in microseconds, so only a
+/// burst of look-ups or gossip fills this.
+const COMMANDS: usize = 1024;
+
+/// How long a connection without streams stays.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+/// How long the operating system may take to open the listening sockets.
+const LISTEN: Duration = Duration::from_secs(5);
+
+/// What a peer is to the network.
+pub(crate) enum Role {
+    /// Serves others, gossips, and keeps a part of the hash table.
+    Node(Acceptor),
+    /// Only asks.
+    Client,
+}
+
+/// A swarm that listens, but does not serve yet: whatever serves needs its handle first.
+pub struct Swarm {
+    swarm: libp2p::Swarm<Behaviour>,
+    early: Vec<SwarmEvent<BehaviourEvent>>,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<View>,
+    handle: SwarmHandle,
+    acceptor: Acceptor,
+    bootstrap: Vec<Multiaddr>,
+    config: SwarmConfig,
+}
+
+impl std::fmt::Debug for Swarm {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Swarm({})", self.handle.me)
+    }
+}
+
+impl Swarm {
+    /// A node's swarm, listening where `config` says.
+    pub async fn start(config: SwarmConfig) -> Result<Self, StartError> {
+        let acceptor = Acceptor::default();
+        let mut started = Self::build(config, &Role::Node(Arc::clone(&acceptor)))?;
+        started.acceptor = acceptor;
+        started.listen().await?;
+        Ok(started)
+    }
+
+    /// A client's swarm: it asks, and serves, gossips and listens to nothing.
+    pub fn start_client(config: SwarmConfig) -> Result<(SwarmHandle, Running), StartError> {
+        let started = Self::build(config, &Role::Client)?;
+        let handle = started.handle();
+        Ok((handle, started.run(Arc::new(NoService))))
+    }
+
+    /// The way to other peers; it works once the swarm serves.
+    #[must_use]
+    pub fn handle(&self) -> SwarmHandle {
+        self.handle.clone()
+    }
+
+    /// Serves requests and gossip with `service` from now on.
+    #[must_use]
+    pub fn serve<S: Service>(self, service: Arc<S>) -> Running {
+        let entrance = Entrance::new(Server {
+            service: Arc::clone(&service),
+            tasks: self.handle.caller.tasks.clone(),
+            shutdown: self.handle.caller.shutdown.clone(),
+            limits: self.config.limits,
+            timeouts: self.config.timeouts,
+            counters: Arc::clone(&self.handle.caller.counters),
+        });
+        // Set once: `self` is consumed here.
+        drop(self.acceptor.set(Box::new(entrance)));
+        self.run(service)
+    }
+
+    fn run<S: Service>(self, service: Arc<S>) -> Running {
+        let stop = CancellationToken::new();
+        let running = Running {
+            stop: stop.clone(),
+            event_loop: TaskTracker::new(),
+            handle: self.handle.clone(),
+            bound: self.config.timeouts.shutdown,
+        };
+        let event_loop = EventLoop {
+            swarm: self.swarm,
+            commands: self.commands,
+            service,
+            caller: Arc::clone(&self.handle.caller),
+            shared: Arc::clone(&self.handle.shared),
+            view: self.view,
+            bootstrap: self.bootstrap,
+            dialling: Dialling::default(),
+            look_ups: LookUps::default(),
+        };
+        running.event_loop.spawn(event_loop.run(self.early, stop));
+        running.event_loop.close();
+        running
+    }
+
+    fn build(config: SwarmConfig, role: &Role) -> Result<Self, StartError> {
+        let bootstrap = parse_all(&config.discovery.bootstrap)?;
+        let external = parse_all(&config.external)?;
+        let mut swarm = build_swarm(&config, role)?;
+        for address in &external {
+            swarm.add_external_address(address.clone());
+        }
+        let me = node_id(swarm.local_peer_id())
+            .ok_or_else(|| set_up("the peer id")("its key is not hashed"))?;
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let (view, reader) = watch::channel(View { external, ..View::default() });
+        let counters = Arc::default();
+        let pool =
+            Pool::new(commands.clone(), config.limits, config.timeouts, Arc::clone(&counters));
+        let caller = Caller {
+            pool,
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            timeouts: config.timeouts,
+            counters,
+        };
+        let handle = SwarmHandle {
+            me,
+            caller: Arc::new(caller),
+            shared: Arc::new(Shared::default()),
+            commands,
+            view: reader,
+        };
+        let early = Vec::new();
+        let acceptor = Acceptor::default();
+        Ok(Self { swarm, early, commands: queue, view, handle, acceptor, bootstrap, config })
+    }
+
+    /// Listens everywhere it should, and waits until it knows the ports.
+    async fn listen(&mut self) -> Result<(), StartError> {
+        let mut waiting = Vec::new();
+        for address in self.config.listen.clone() {
+            check_free(address)?;
+            for multiaddr in [tcp_at(address), quic_at(address)] {
+                let listener = self.swarm.listen_on(multiaddr);
+                let failed =
+                    |error| StartError::Listen { address, source: io::Error::other(error) };
+                waiting.push((listener.map_err(failed)?, address));
+            }
+        }
+        let first = waiting.first().map(|(_, address)| *address);
+        let listening = async {
+            while !waiting.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                match &event {
+                    SwarmEvent::NewListenAddr { listener_id, .. } => {
+                        waiting.retain(|(listener, _)| listener != listener_id);
+                    }
+                    SwarmEvent::ListenerClosed { listener_id, reason: Err(error), .. } => {
+                        let closed = waiting.iter().find(|(listener, _)| listener == listener_id);
+                        if let Some((_, address)) = closed {
+                            let source = io::Error::new(error.kind(), error.to_string());
+                            return Err(StartError::Listen { address: *address, source });
+                        }
+                    }
+                    _ => {}
+                }
+                self.early.push(event);
+            }
+            Ok(())
+        };
+        match (timeout(LISTEN, listening).await, first) {
+            (Ok(listened), _) => listened?,
+            (Err(_), Some(address)) => {
+                let source = io::Error::from(io::ErrorKind::TimedOut);
+                return Err(StartError::Listen { address, source });
+            }
+            (Err(_), None) => {}
+        }
+        // Whoever asks for the addresses before the event loop runs gets them too.
+        let addresses = self.swarm.listeners().cloned().collect();
+        self.view.send_modify(|view| view.listening = addresses);
+        self.early.retain(|event| !matches!(event, SwarmEvent::NewListenAddr { .. }));
+        Ok(())
+    }
+}
+
+/// A swarm at work. Dropping it stops it at once.
+pub struct Running {
+    stop: CancellationToken,
+    event_loop: TaskTracker,
+    handle: SwarmHandle,
+    bound: Duration,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Running({})", self.handle.me)
+    }
+}
+
+impl Running {
+    /// Takes no further request, lets running exchanges end within the configured bound,
+    /// and closes all connections.
+    pub async fn shutdown(self) {
+        let caller = &self.handle.caller;
+        caller.shutdown.cancel();
+        caller.tasks.close();
+        if timeout(self.bound, caller.tasks.wait()).await.is_err() {
+            tracing::warn!(bound = ?self.bound, "exchanges were cut off at shutdown");
+        }
+        self.stop.cancel();
+        self.event_loop.wait().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.caller.shutdown.cancel();
+        self.stop.cancel();
+    }
+}
+
+fn build_swarm(config: &SwarmConfig, role: &Role) -> Result<libp2p::Swarm<Behaviour>, StartError> {
+    let key = keypair(&config.secret)?;
+    let swarm = SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .map_err(set_up("noise"))?
+        .with_quic()
+        .with_dns()
+        .map_err(set_up("DNS"))?
+        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .map_err(set_up("relayed connections"))?
+        .with_behaviour(|key, relayed| Behaviour::new(key, relayed, config, role))
+        .map_err(set_up("the protocols"))?
+        .with_swarm_config(|swarm| {
+            swarm
+                .with_idle_connection_timeout(IDLE_CONNECTION)
+                .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+        })
+        // So that two attempts fit, over TCP and QUIC.
+        .with_connection_timeout(config.timeouts.dial / 2);
+    let mut swarm = swarm.build();
+    if let Some(gossip) = swarm.behaviour_mut().gossip.as_mut() {
+        gossip::subscribe(gossip).map_err(set_up("gossip"))?;
+    }
+    Ok(swarm)
+}
+
+fn set_up<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    part: &'static str,
+) -> impl FnOnce(E) -> StartError {
+    move |error| StartError::SetUp { part, source: error.into() }
+}
+
+fn parse_all(texts: &[String]) -> Result<Vec<Multiaddr>, StartError> {
+    texts
+        .iter()
+        .map(|text| {
+            text.parse().map_err(|source| StartError::Address { text: text.clone(), source })
+        })
+        .collect()
+}
+
+fn tcp_at(address: SocketAddr) -> Multiaddr {
+    Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
+}
+
+fn quic_at(address: SocketAddr) -> Multiaddr {
+    Multiaddr::from(address.ip()).with(Protocol::Udp(address.port())).with(Protocol::QuicV1)
+}
+
+/// libp2p listens with port reuse, so two processes at one port would share its
+/// connections unnoticed. A plain socket is refused there.
+fn check_free(address: SocketAddr) -> Result<(), StartError> {
+    let bound = TcpListener::bind(address).map(drop).and(UdpSocket::bind(address).map(drop));
+    bound.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortTaken { port: address.port(), address },
+        _ => StartError::Listen { address, source },
+    })
+}
+
+/// What a client serves.
+struct NoService;
+
+impl Service for NoService {
+    async fn serve(&self, _: NodeId, _: Request, _: Body) -> Reply {
+        let refusal = Refusal::new(Reason::NotAllowed, "a client serves nothing");
+        Reply::bare(Response::Refused(refusal))
+    }
+
+    fn hear(&self, _: Gossip) -> Verdict {
+        Verdict::Ignore
+    }
+
+    fn gone(&self, _: NodeId) {}
+}
