@@ -26,6 +26,10 @@ const EAGER_PAUSE: Duration = Duration::from_millis(500);
 impl<W: World> Engine<W> {
     /// One heartbeat to the partner, if there is one.
     pub(crate) async fn beat(self: Arc<Self>) {
+        self.send_heartbeat().await;
+    }
+
+    pub(crate) async fn send_heartbeat(&self) {
         let Some(own) = self.membership.own_pair().map(|own| own.record) else { return };
         let Some(partner) = own.partner_of(&self.me) else { return };
         let request = Request::Heartbeat { pair: own.pair, epoch: own.epoch };
@@ -40,12 +44,13 @@ impl<W: World> Engine<W> {
         }
     }
 
-    pub(crate) fn take_heartbeat(
+    pub(crate) async fn take_heartbeat(
         &self,
         caller: NodeId,
         pair: PairId,
         epoch: Epoch,
     ) -> Result<Response, Refusal> {
+        self.confirm_promise(caller, pair).await?;
         let own = self.own_pair_at(pair, epoch)?;
         if own.partner_of(&self.me) != Some(caller) {
             return Err(refuse(Reason::NotAllowed, "only the partner may send heartbeats"));
@@ -89,7 +94,8 @@ impl<W: World> Engine<W> {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let card = NodeCard {
             key: self.key.public().to_bytes(),
-            sequence: self.clock.now().0,
+            // Grows even if the date was set back.
+            sequence: self.clock.now().0.max(self.membership.own_sequence() + 1),
             addresses,
             labels: self.config.labels.clone(),
             capacity: usage.capacity,
@@ -117,11 +123,10 @@ impl<W: World> Engine<W> {
             let key = [b"card/".as_slice(), &card.card.key].concat();
             Change::Put(StateKey(key), card.encode())
         };
-        let cards = cards.iter().map(card_change);
-        let changes = cards.chain(pairs.iter().map(crate::form::pair_change)).collect();
+        let changes = cards.iter().map(card_change).chain(pairs.iter().map(crate::form::pair_change)).collect();
         let written = self.disk.apply(changes).await;
         if written.is_err() {
-            self.membership.mark_dirty(pairs.iter().map(|pair| pair.record.pair));
+            self.membership.mark_dirty(&cards, pairs.iter().map(|pair| pair.record.pair));
         }
         self.note_failure(written);
     }

@@ -66,7 +66,7 @@ impl Default for Timings {
             settle: Duration::from_millis(1500),
             form: Duration::from_millis(500),
             broadcast: Duration::from_millis(600),
-            expire: Duration::from_secs(60),
+            expire: Duration::from_secs(600),
             lease_grace: Duration::from_secs(600),
         }
     }

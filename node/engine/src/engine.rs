@@ -232,12 +232,14 @@ impl<W: World> Engine<W> {
     }
 
     fn hello(&self, caller: NodeId, hello: &Hello) -> Result<Response, Refusal> {
-        if hello.network != self.network {
+        // A client that meets its first node doesn't know the network's id yet; whatever it
+        // may do later is signed over that id.
+        if hello.network != self.network && hello.network != NetworkId::UNKNOWN {
             let detail =
                 format!("this node serves network {}, not {}", self.network, hello.network);
             return Err(refuse(Reason::WrongNetwork, detail));
         }
-        if hello.version == 0 || hello.version + 1 < WIRE_VERSION {
+        if hello.version == 0 || hello.version < WIRE_VERSION.saturating_sub(1) {
             let detail = format!(
                 "wire version {} is too old, this node speaks {WIRE_VERSION}: upgrade the client",
                 hello.version
@@ -320,6 +322,10 @@ impl<W: World> Engine<W> {
             return Verdict::Ignore;
         }
         let before = known.as_ref().map(|known| &known.record);
+        if before.is_none() && pair.record.role_of(&self.me).is_some() {
+            // This node joins a pair by its own promise only, see `form`.
+            return Verdict::PassOn;
+        }
         let checked = check_pair(&self.network, before, &pair, &self.checker);
         match checked.and_then(|()| self.membership.learn_pair(pair)) {
             Ok(_) => Verdict::PassOn,
@@ -350,7 +356,7 @@ impl<W: World> Engine<W> {
             Request::StripeStatus { stripe } => reply(self.stripe_status(caller, stripe).await),
             Request::Table => Reply::bare(Response::Table(Box::new(self.table()))),
             Request::Propose(proposal) => reply(self.take_proposal(caller, *proposal).await),
-            Request::Heartbeat { pair, epoch } => reply(self.take_heartbeat(caller, pair, epoch)),
+            Request::Heartbeat { pair, epoch } => reply(self.take_heartbeat(caller, pair, epoch).await),
             Request::Locate { locator } => reply(self.locate(locator).await),
             Request::Found { locator, query, pair } => {
                 self.lookups.answered(&locator, query, pair);

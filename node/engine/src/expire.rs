@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::digest::stripe_locator;
-use defs_core::ids::{PairId, ShardIndex, StripeId};
+use defs_core::ids::{NodeId, PairId, ShardIndex, StripeId};
 use defs_core::message::{Request, Response, ShardKey};
 use defs_core::port::{Change, Disk, Peers, ShardState, StoredShard};
 use defs_core::statement::{Commit, Signed};
@@ -21,12 +21,20 @@ use crate::locate::Patience;
 /// Shards looked at in one step of the scan.
 const PAGE: usize = 256;
 
+/// Pairs that are asked about one stripe. In a larger network an upload that broke off
+/// early may stay until its holders are asked about more of it.
+const PAIRS_ASKED_MAX: usize = 1000;
+
 /// What siblings know of a stripe.
 enum Siblings {
     Committed(Signed<Commit>),
-    Deleted,
-    /// The distinct indices whose holders know of no commit.
-    Uncommitted(Vec<ShardIndex>),
+    /// Nobody who was asked knows of a commit.
+    Uncommitted {
+        /// The distinct indices that their holders spoke for.
+        indices: Vec<ShardIndex>,
+        /// Whether somebody of every pair of the network has spoken.
+        all_pairs: bool,
+    },
 }
 
 impl<W: World> Engine<W> {
@@ -59,11 +67,11 @@ impl<W: World> Engine<W> {
                     Change::ShardState(key, state)
                 })
                 .collect(),
-            Siblings::Deleted => shards.iter().map(|(key, _)| Change::DeleteShard(*key)).collect(),
-            Siblings::Uncommitted(indices) => {
-                // With so many against it, fewer than k can be left that say otherwise.
+            Siblings::Uncommitted { indices, all_pairs } => {
+                // With so many against it, fewer than k can be left that say otherwise. An
+                // upload that broke off early never had so many: then everybody must speak.
                 let enough = descriptor.geometry.total() - descriptor.geometry.data() + 1;
-                if indices.len() < enough {
+                if indices.len() < enough && !all_pairs {
                     return;
                 }
                 tracing::info!(%stripe, shards = shards.len(), "an unfinished upload is collected");
@@ -77,33 +85,49 @@ impl<W: World> Engine<W> {
         &self,
         stripe: StripeId,
         stored: &StoredShard,
-        mut uncommitted: Vec<ShardIndex>,
+        mut indices: Vec<ShardIndex>,
     ) -> Siblings {
         let tag = &stored.head.descriptor.body.tag;
-        let mut pairs: BTreeSet<PairId> = stored.head.watched.iter().map(|one| one.pair).collect();
+        let mut likely: BTreeSet<PairId> =
+            stored.head.watched.iter().map(|watched| watched.pair).collect();
         let locator = stripe_locator(&self.network, tag);
         if let Ok(found) = self.broadcast(locator, Patience::AllAnswers).await {
-            pairs.extend(found);
+            likely.extend(found);
         }
-        for member in pairs.iter().filter_map(|pair| self.membership.pair(pair)) {
-            for node in member.record.members.into_iter().filter(|node| *node != self.me) {
-                let answer =
-                    self.peers.call(node, Request::StripeStatus { stripe }, Body::empty()).await;
-                let Ok(Response::Stripe { indices, commit, deleted }) =
-                    answer.map(|reply| reply.response)
-                else {
+        let mut all_pairs = true;
+        // Those who probably know come first: one commit ends the asking.
+        let mut pairs = self.membership.all_pairs();
+        pairs.sort_by_key(|pair| !likely.contains(&pair.pair));
+        for pair in pairs.into_iter().take(PAIRS_ASKED_MAX) {
+            let mut answered = false;
+            for node in pair.members {
+                if node == self.me {
+                    answered = true;
                     continue;
-                };
-                if deleted {
-                    return Siblings::Deleted;
                 }
+                let Some((held, commit)) = self.ask_holder(node, stripe).await else { continue };
+                answered = true;
                 if let Some(commit) = commit.filter(|commit| self.is_genuine(commit, stored)) {
                     return Siblings::Committed(commit);
                 }
-                uncommitted.extend(indices);
+                indices.extend(held);
             }
+            all_pairs &= answered;
         }
-        Siblings::Uncommitted(distinct(uncommitted))
+        all_pairs &= self.membership.all_pairs().len() <= PAIRS_ASKED_MAX;
+        Siblings::Uncommitted { indices: distinct(indices), all_pairs }
+    }
+
+    async fn ask_holder(
+        &self,
+        node: NodeId,
+        stripe: StripeId,
+    ) -> Option<(Vec<ShardIndex>, Option<Signed<Commit>>)> {
+        let answer = self.peers.call(node, Request::StripeStatus { stripe }, Body::empty()).await;
+        match answer.ok()?.response {
+            Response::Stripe { indices, commit } => Some((indices, commit)),
+            _ => None,
+        }
     }
 
     fn is_genuine(&self, commit: &Signed<Commit>, stored: &StoredShard) -> bool {

@@ -1,5 +1,10 @@
 //! How two free nodes become a pair: both run the same planner over the nodes that they
 //! see, the lower one proposes, and each signs only after its promise is on its disk.
+//!
+//! A node has one promise at a time. The primary is in the pair once the mirror has signed
+//! too, the mirror once the primary's first heartbeat shows that it got that signature.
+//! Until then either may give the promise up when it sees another plan, so a partner that
+//! died half-way keeps nobody waiting.
 
 use std::sync::Arc;
 
@@ -7,8 +12,10 @@ use defs_core::body::Body;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
-use defs_core::network::{PairRecord, SignedPairRecord};
-use defs_core::port::{Change, Clock, Disk, Peers, Publish, Randomness, StateKey};
+use defs_core::network::{PairRecord, Role, SignedPairRecord};
+use defs_core::port::{
+    Change, Clock, Disk, DiskError, Peers, Publish, Randomness, StateKey,
+};
 use defs_core::statement::Statement;
 use defs_pairing::planner::{Match, plan};
 use defs_pairing::witness;
@@ -36,19 +43,39 @@ impl<W: World> Engine<W> {
         if self.membership.own_pair().is_some() {
             return;
         }
-        let promise = match self.disk.get(promise_key()).await {
+        let promise = match self.promise().await {
             Ok(promise) => promise,
             Err(error) => return self.note_failure(Err(error)),
         };
-        // A promise that was made is kept: the other may have signed it already.
-        let promised = promise.as_deref().and_then(|bytes| SignedPairRecord::decode(bytes).ok());
-        let proposal = match promised {
-            Some(promised) => Some(promised),
-            None => self.new_proposal().await,
+        let Some(promise) = promise else {
+            if let Some(proposal) = self.new_proposal().await {
+                self.propose(proposal).await;
+            }
+            return;
         };
-        if let Some(proposal) = proposal {
-            self.propose(proposal).await;
+        let [primary, mirror] = promise.record.members;
+        if self.planned() != Some(Match(primary, mirror)) && self.is_settled() {
+            self.forget_promise().await;
+        } else if primary == self.me {
+            self.propose(promise).await;
         }
+    }
+
+    /// What this node has signed and not yet heard back of.
+    async fn promise(&self) -> Result<Option<SignedPairRecord>, DiskError> {
+        let bytes = self.disk.get(promise_key()).await?;
+        Ok(bytes.as_deref().and_then(|bytes| SignedPairRecord::decode(bytes).ok()))
+    }
+
+    async fn forget_promise(&self) {
+        self.note_failure(self.disk.apply(vec![Change::Remove(promise_key())]).await);
+    }
+
+    /// Whether the set of free nodes has been the same for long enough to plan by it.
+    fn is_settled(&self) -> bool {
+        let timings = &self.config.timings;
+        let (_, settled) = self.membership.free(self.clock.elapsed(), timings.card_stale);
+        settled >= timings.settle
     }
 
     /// This node's place in the plan over all free nodes, once their set has settled.
@@ -95,11 +122,13 @@ impl<W: World> Engine<W> {
                 let Response::Pair(signed) = reply.response else { return };
                 if signed.record == proposal.record {
                     self.adopt(*signed).await;
+                    // The mirror waits for it.
+                    self.send_heartbeat().await;
                 }
             }
             // It is somebody else's now, and has not signed this: the promise is void.
             Err(error) if error.refusal().is_some_and(|why| why.reason == Reason::NotAllowed) => {
-                self.note_failure(self.disk.apply(vec![Change::Remove(promise_key())]).await);
+                self.forget_promise().await;
             }
             Err(error) => tracing::debug!(mirror = %mirror, %error, "a proposal got no answer"),
         }
@@ -114,11 +143,8 @@ impl<W: World> Engine<W> {
         if let Err(error) = self.disk.apply(changes).await {
             return self.note_failure(Err(error));
         }
-        tracing::info!(
-            pair = %signed.record.pair,
-            mirror = %signed.record.mirror(),
-            "this node is now the primary of a pair"
-        );
+        let role = if signed.record.primary() == self.me { Role::Primary } else { Role::Mirror };
+        tracing::info!(pair = %signed.record.pair, %role, "this node is now in a pair");
         self.enter(signed);
     }
 
@@ -147,6 +173,12 @@ impl<W: World> Engine<W> {
             let detail = format!("this node is in pair {} already", own.record.pair);
             return Err(refuse(Reason::NotAllowed, detail));
         }
+        if let Some(promised) = self.promise().await.map_err(disk_refusal)? {
+            if promised.record == *record {
+                return Ok(Response::Pair(Box::new(promised)));
+            }
+            return Err(refuse(Reason::Busy, "this node has promised itself to another now"));
+        }
         if !self.membership.is_admitted(&caller) {
             return Err(refuse(Reason::Busy, "the proposer's card has not arrived here yet"));
         }
@@ -159,13 +191,26 @@ impl<W: World> Engine<W> {
         check_pair(&self.network, None, &proposal, &self.checker).map_err(|_error| {
             refuse(Reason::NotAuthorised, "the proposal is not signed by its primary")
         })?;
-        self.disk.apply(vec![pair_change(&proposal)]).await.map_err(disk_refusal)?;
-        tracing::info!(
-            pair = %proposal.record.pair,
-            primary = %proposal.record.primary(),
-            "this node is now the mirror of a pair"
-        );
-        self.enter(proposal.clone());
+        let promise = Change::Put(promise_key(), proposal.encode());
+        self.disk.apply(vec![promise]).await.map_err(disk_refusal)?;
         Ok(Response::Pair(Box::new(proposal)))
+    }
+
+    /// A heartbeat for the promised pair shows that its primary is in it: so is this node.
+    pub(crate) async fn confirm_promise(
+        &self,
+        caller: NodeId,
+        pair: PairId,
+    ) -> Result<(), Refusal> {
+        if self.membership.own_pair().is_some() {
+            return Ok(());
+        }
+        let promise = self.promise().await.map_err(disk_refusal)?;
+        let kept = promise
+            .filter(|promise| promise.record.pair == pair && promise.record.primary() == caller);
+        if let Some(promise) = kept {
+            self.adopt(promise).await;
+        }
+        Ok(())
     }
 }

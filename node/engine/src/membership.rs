@@ -314,8 +314,27 @@ impl Membership {
     }
 
     /// Puts back what could not be written.
-    pub(crate) fn mark_dirty(&self, pairs: impl IntoIterator<Item = PairId>) {
-        self.lock().dirty_pairs.extend(pairs);
+    pub(crate) fn mark_dirty(
+        &self,
+        cards: &[SignedCard],
+        pairs: impl IntoIterator<Item = PairId>,
+    ) {
+        let mut state = self.lock();
+        let keys: BTreeSet<_> = cards.iter().map(|card| card.card.key).collect();
+        let known = state.cards.iter().filter(|(_, known)| keys.contains(&known.card.card.key));
+        let nodes: Vec<_> = known.map(|(node, _)| *node).collect();
+        state.dirty_cards.extend(nodes);
+        state.dirty_pairs.extend(pairs);
+    }
+
+    /// The sequence of this node's newest card, 0 before the first.
+    pub(crate) fn own_sequence(&self) -> u64 {
+        self.lock().cards.get(&self.me).map_or(0, |known| known.card.card.sequence)
+    }
+
+    /// Every pair that is known.
+    pub(crate) fn all_pairs(&self) -> Vec<PairRecord> {
+        self.lock().pairs.values().map(|pair| pair.record.clone()).collect()
     }
 }
 

@@ -7,7 +7,6 @@ use defs_core::statement::Operations;
 
 use crate::config::World;
 use crate::engine::Engine;
-use crate::keep::tombstone_key;
 use crate::refuse::{disk_refusal, refuse};
 
 impl<W: World> Engine<W> {
@@ -43,8 +42,7 @@ impl<W: World> Engine<W> {
         }
         let held = self.held(stripe).await?;
         let commit = held.iter().find_map(|(_, stored)| stored.state.commit.clone());
-        let deleted = self.disk.get(tombstone_key(&stripe)).await.map_err(disk_refusal)?.is_some();
         let indices = held.into_iter().map(|(key, _)| key.index).collect();
-        Ok(Response::Stripe { indices, commit, deleted })
+        Ok(Response::Stripe { indices, commit })
     }
 }

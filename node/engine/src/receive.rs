@@ -1,6 +1,7 @@
 //! A shard comes in: check all that was said of it, store it and pass it on to the mirror
 //! while it arrives, and give both receipts when it is durable on both disks.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -145,20 +146,19 @@ impl<W: World> Engine<W> {
     ) -> Result<Arriving<'_, W>, Refusal> {
         let held = self.disk.indices(stripe).await.map_err(disk_refusal)?;
         let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
-        let coming = arriving.entry(stripe).or_default();
-        if coming.contains(&head.index) {
+        let coming = arriving.get(&stripe);
+        if coming.is_some_and(|coming| coming.contains(&head.index)) {
             return Err(refuse(Reason::Busy, "this shard is on its way in already"));
         }
-        let mut all: Vec<ShardIndex> = held.into_iter().chain(coming.iter().copied()).collect();
-        all.push(head.index);
-        all.sort_unstable();
-        all.dedup();
+        let mut all: BTreeSet<ShardIndex> = held.into_iter().collect();
+        all.extend(coming.into_iter().flatten().copied());
+        all.insert(head.index);
         let bound = head.descriptor.body.per_pair;
         if all.len() > usize::from(bound) {
             let detail = format!("a pair may hold {bound} shards of this stripe");
             return Err(refuse(Reason::TooMany, detail));
         }
-        coming.insert(head.index);
+        arriving.entry(stripe).or_default().insert(head.index);
         Ok(Arriving { engine: self, key: ShardKey { stripe, index: head.index } })
     }
 

@@ -1,0 +1,9 @@
+//! Engines over in-memory ports: what nodes do with shards, records, sessions and each
+//! other. Time is paused, randomness counted, so every run is the same.
+
+mod forming;
+mod keeping;
+mod network;
+mod reading;
+mod records;
+mod storing;

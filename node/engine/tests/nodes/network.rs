@@ -1,0 +1,303 @@
+//! A network of engines, and an owner who talks to them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use defs_codec::{SealedStripe, StripeSecret, Terms, seal_stripe};
+use defs_core::body::Body;
+use defs_core::digest::file_id;
+use defs_core::geometry::Geometry;
+use defs_core::ids::{NetworkId, NodeId, PairId};
+use defs_core::message::{Hello, Reason, Refusal, Request, Response, StoreShard};
+use defs_core::network::{Admission, Genesis, Labels, PairRecord};
+use defs_core::port::{Clock, Peers, Randomness, Reply, UnixMillis};
+use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
+use defs_core::statement::{Lock, Operations, Session, Signed, Statement as _};
+use defs_core::stripe::{ShardHead, StripeDescriptor};
+use defs_engine::{Engine, EngineConfig, Timings, World};
+use defs_identity::script::lock_p2pkh;
+use defs_identity::{Address, SecretKey, sign_statement};
+use defs_port_suite::{MemoryDisk, MemoryNetwork, MemoryPeers};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) const START: UnixMillis = UnixMillis(1_800_000_000_000);
+pub(crate) const CAPACITY: u64 = 64 << 20;
+pub(crate) const HOUR_MS: u64 = 3_600_000;
+
+#[derive(Debug, Clone)]
+pub(crate) struct TestClock(pub(crate) Instant);
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(START.0 + u64::try_from(self.0.elapsed().as_millis()).unwrap())
+    }
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Counts up: every draw differs, every run is the same.
+#[derive(Debug)]
+pub(crate) struct TestRandom(NodeId, AtomicU64);
+
+impl Randomness for TestRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        let draw = self.1.fetch_add(1, Ordering::Relaxed);
+        let seed = [self.0.0.as_slice(), &draw.to_le_bytes()].concat();
+        let digest = defs_core::digest("test randomness", &seed);
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = digest.0[place % 32];
+        }
+    }
+}
+
+pub(crate) struct Memory;
+
+impl World for Memory {
+    type Peers = MemoryPeers;
+    type Disk = Arc<MemoryDisk>;
+    type Clock = TestClock;
+    type Random = TestRandom;
+}
+
+pub(crate) struct Node {
+    pub(crate) engine: Arc<Engine<Memory>>,
+    pub(crate) disk: Arc<MemoryDisk>,
+    stop: CancellationToken,
+}
+
+pub(crate) struct Net {
+    pub(crate) net: MemoryNetwork,
+    pub(crate) network: NetworkId,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    genesis: Genesis,
+    invite: SecretKey,
+    clock: TestClock,
+    tasks: TaskTracker,
+    timings: Timings,
+}
+
+impl Net {
+    /// `count` nodes, each on a host of its own, that have formed all pairs they can.
+    pub(crate) async fn with(count: u8) -> Self {
+        Self::timed(count, Timings::default()).await
+    }
+
+    pub(crate) async fn timed(count: u8, timings: Timings) -> Self {
+        let mut net = Self::empty(timings);
+        for seed in 1..=count {
+            net.start(seed, Arc::new(MemoryDisk::new(CAPACITY, net.network))).await;
+        }
+        net.until("all pairs are formed", |net| {
+            net.nodes.values().all(|node| {
+                let table = node.engine.table();
+                table.pairs.len() == usize::from(count) / 2
+                    && table.pairs.iter().all(|pair| pair.alive == [true; 2])
+            })
+        })
+        .await;
+        net
+    }
+
+    pub(crate) fn empty(timings: Timings) -> Self {
+        let invite = SecretKey::from_seed(&[0xfe; 32]);
+        let genesis = Genesis { random: [9; 32], invite_key: invite.public().to_bytes() };
+        Self {
+            net: MemoryNetwork::new(),
+            network: genesis.network(),
+            nodes: BTreeMap::new(),
+            genesis,
+            invite,
+            clock: TestClock(Instant::now()),
+            tasks: TaskTracker::new(),
+            timings,
+        }
+    }
+
+    /// Starts the node of this seed over `disk`, which may be one that it had before.
+    pub(crate) async fn start(&mut self, seed: u8, disk: Arc<MemoryDisk>) -> NodeId {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        let id = key.public().node_id();
+        let admission = Admission { node: id }.statement(&self.network);
+        let labels = Labels { host: format!("host-{seed}"), ..Labels::default() };
+        let config = EngineConfig {
+            genesis: self.genesis,
+            admission: self.invite.sign(&admission).0,
+            labels,
+            timings: self.timings,
+        };
+        let random = TestRandom(id, AtomicU64::default());
+        let ports = (self.net.peers(id), Arc::clone(&disk));
+        let engine = Engine::open(config, key, ports, (self.clock.clone(), random)).await.unwrap();
+        self.net.serve(id, Arc::clone(&engine));
+        let stop = CancellationToken::new();
+        engine.start(&self.tasks, &stop);
+        self.nodes.insert(id, Node { engine, disk, stop });
+        id
+    }
+
+    /// Switches a node off; what is on its disk stays.
+    pub(crate) fn kill(&mut self, node: &NodeId) -> Arc<MemoryDisk> {
+        self.net.stop(*node);
+        let node = self.nodes.remove(node).unwrap();
+        node.stop.cancel();
+        node.disk
+    }
+
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let waits = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), waits).await.expect(what);
+    }
+
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    pub(crate) fn pairs(&self) -> Vec<PairRecord> {
+        let table = self.nodes.values().next().unwrap().engine.table();
+        table.pairs.into_iter().map(|pair| pair.record.record).collect()
+    }
+
+    pub(crate) fn disk(&self, node: &NodeId) -> &MemoryDisk {
+        &self.nodes[node].disk
+    }
+
+    pub(crate) fn owner(&self, seed: u8) -> Owner {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        let peer = SecretKey::from_seed(&[seed ^ 0x55; 32]).public().node_id();
+        Owner { key, me: peer, peers: self.net.peers(peer), network: self.network, clock: self.clock.clone() }
+    }
+}
+
+/// A client with one lock for all that it stores.
+pub(crate) struct Owner {
+    pub(crate) key: SecretKey,
+    pub(crate) me: NodeId,
+    peers: MemoryPeers,
+    pub(crate) network: NetworkId,
+    clock: TestClock,
+}
+
+impl Owner {
+    pub(crate) fn lock(&self) -> Lock {
+        lock_p2pkh(&Address::of(&self.key.public()))
+    }
+
+    pub(crate) async fn ask(&self, node: NodeId, request: Request) -> Result<Response, Refusal> {
+        self.send(node, request, Body::empty()).await.map(|reply| reply.response)
+    }
+
+    pub(crate) async fn send(&self, node: NodeId, request: Request, body: Body) -> Result<Reply, Refusal> {
+        match self.peers.call(node, request, body).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(error.refusal().cloned().unwrap_or_else(|| {
+                Refusal::new(Reason::ShuttingDown, format!("no answer: {error}"))
+            })),
+        }
+    }
+
+    pub(crate) async fn hello(&self, node: NodeId) -> [u8; 32] {
+        let hello = Hello { network: self.network, version: 1 };
+        match self.ask(node, Request::Hello(hello)).await.unwrap() {
+            Response::Hello { challenge, .. } => challenge,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn session(&self, node: NodeId, challenge: [u8; 32]) -> Session {
+        Session {
+            operations: Operations::READ.and(Operations::RENEW),
+            lock: self.lock(),
+            client: self.me,
+            node,
+            challenge,
+            not_after_ms: self.clock.now().0 + HOUR_MS,
+        }
+    }
+
+    /// Opens a session for everything of this owner.
+    pub(crate) async fn log_in(&self, node: NodeId) {
+        let challenge = self.hello(node).await;
+        let session = sign_statement(&self.key, &self.network, self.session(node, challenge));
+        let opened = self.ask(node, Request::OpenSession(Box::new(session))).await;
+        assert_eq!(opened, Ok(Response::Done));
+    }
+
+    /// A stripe of `bytes`, unsigned.
+    pub(crate) fn stripe(&self, bytes: &[u8], (data, parity): (u32, u32), per_pair: u8) -> SealedStripe {
+        let secret = defs_core::digest("test stripe", bytes);
+        let terms = Terms { generation: 0, per_pair, lock: self.lock() };
+        let geometry = Geometry::new(data, parity).unwrap();
+        seal_stripe(StripeSecret::from_bytes(secret.0), geometry, bytes.to_vec(), terms)
+    }
+
+    /// What is sent to store the shard at `place`.
+    pub(crate) fn store(&self, stripe: &SealedStripe, place: usize, pair: &PairRecord) -> (StoreShard, Body) {
+        let descriptor: Signed<StripeDescriptor> =
+            sign_statement(&self.key, &self.network, stripe.descriptor.clone());
+        let shard = &stripe.shards[place];
+        let head = ShardHead {
+            descriptor,
+            index: shard.index,
+            share: *shard.share.bytes,
+            watched: vec![],
+        };
+        let store = StoreShard {
+            head: Arc::new(head),
+            pair: pair.pair,
+            epoch: pair.epoch,
+            lease_ms: HOUR_MS,
+        };
+        (store, Body::whole(shard.bytes.clone()))
+    }
+
+    pub(crate) async fn put(&self, stripe: &SealedStripe, place: usize, pair: &PairRecord) -> Result<Response, Refusal> {
+        let (store, body) = self.store(stripe, place, pair);
+        let reply = self.send(pair.primary(), Request::StoreShard(store), body).await;
+        reply.map(|reply| reply.response)
+    }
+
+    /// A version of a record on `pairs`.
+    pub(crate) fn record(&self, file: u8, counter: u64, content: Content, pairs: &[PairId]) -> Record {
+        let (lock, file_random) = (self.lock(), [file; 32]);
+        Record {
+            key: RecordKey::manifest(file_id(lock.script(), &file_random), 0),
+            counter,
+            parents: vec![],
+            set: RecordSet { pairs: pairs.to_vec(), version: 1 },
+            lock,
+            file_random,
+            salt: [counter.to_le_bytes()[0]; 32],
+            content,
+        }
+    }
+
+    pub(crate) fn sign(&self, record: Record) -> Arc<SignedRecord> {
+        Arc::new(sign_statement(&self.key, &self.network, record))
+    }
+
+    pub(crate) async fn write(&self, record: &Arc<SignedRecord>, pair: &PairRecord) -> Result<Response, Refusal> {
+        let request = Request::WriteRecords {
+            pair: pair.pair,
+            epoch: pair.epoch,
+            records: vec![Arc::clone(record)],
+            forward: true,
+        };
+        self.ask(pair.primary(), request).await
+    }
+}
+
+pub(crate) fn reason<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> Reason {
+    answer.unwrap_err().reason
+}
