@@ -1,0 +1,47 @@
+//! The admin API of a local node, over the socket in its data folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use defs_wire::admin as pb;
+use defs_wire::admin::admin_client::AdminClient;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+/// A connection to one node's admin API.
+pub(crate) struct Admin(AdminClient<Channel>);
+
+impl Admin {
+    /// Connects to the node whose data folder this is.
+    pub(crate) async fn connect(data_folder: &Path) -> Result<Self> {
+        let socket: PathBuf = data_folder.join("admin.sock");
+        let told = socket.clone();
+        // The URI is never looked at: the connector knows where to go.
+        let channel =
+            Endpoint::from_static("http://admin.invalid")
+                .connect_with_connector(service_fn(move |_| {
+                    let socket = socket.clone();
+                    async move {
+                        Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(socket).await?))
+                    }
+                }))
+                .await
+                .with_context(|| format!("no node answers at {}", told.display()))?;
+        Ok(Self(AdminClient::new(channel)))
+    }
+
+    pub(crate) async fn status(&mut self) -> Result<pb::StatusResponse> {
+        Ok(self.0.status(pb::StatusRequest {}).await?.into_inner())
+    }
+
+    pub(crate) async fn pairs(&mut self) -> Result<Vec<pb::Pair>> {
+        Ok(self.0.pairs(pb::PairsRequest {}).await?.into_inner().pairs)
+    }
+
+    pub(crate) async fn shutdown(&mut self) -> Result<()> {
+        self.0.shutdown(pb::ShutdownRequest {}).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Each command in a file of its own.
+
+mod files;
+mod get;
+mod key;
+mod local;
+mod network;
+mod put;
+mod stat;
+mod tasks;
+
+use anyhow::Result;
+use clap::CommandFactory as _;
+
+use crate::args::{Args, Command};
+use crate::home::Home;
+use crate::say::Say;
+
+/// What every command gets.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) args: Args,
+    pub(crate) home: Home,
+    pub(crate) say: Say,
+}
+
+pub(crate) fn run(args: Args, say: Say) -> Result<()> {
+    let home = Home::find(defs_launch::environment())?;
+    let context = Context { args, home, say };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(dispatch(&context));
+    // A read from the terminal may never end; nothing that matters runs any more.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(context: &Context) -> Result<()> {
+    match &context.args.command {
+        Command::Up(up) => local::up(context, up).await,
+        Command::Down => local::down(context).await,
+        Command::Status => local::status(context).await,
+        Command::Key { command } => key::run(context, command),
+        Command::Put(put) => put::run(context, put).await,
+        Command::Get(get) => get::run(context, get).await,
+        Command::Ls { prefix } => files::list(context, prefix.as_deref()).await,
+        Command::Stat { name, ask, ticket } => stat::run(context, name, *ask, *ticket).await,
+        Command::Rm { names } => files::remove(context, names).await,
+        Command::Nodes => network::nodes(context).await,
+        Command::Pairs => network::pairs(context).await,
+        Command::Tasks { command } => tasks::run(context, command.as_ref()).await,
+        Command::Settings => {
+            let page = defs_core::settings::markdown();
+            context
+                .say
+                .event(&serde_json::json!({ "event": "settings", "markdown": page }), || {
+                    page.clone()
+                });
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            let mut command = Args::command();
+            clap_complete::generate(*shell, &mut command, "defs", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

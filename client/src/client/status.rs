@@ -1,0 +1,167 @@
+//! How a file is stored, where, and what it would survive.
+
+use std::collections::BTreeMap;
+
+use defs_core::geometry::Geometry;
+use defs_core::ids::{Digest, PairId, ShardIndex, SliceNo, StripeId};
+use defs_core::manifest::SliceEntry;
+use defs_core::mode::Mode;
+use defs_core::port::{Clock, Compute, Peers, Randomness};
+use thiserror::Error;
+
+use super::{Client, FileRef, GetError};
+use crate::directory::View;
+use crate::download::DownloadError;
+use crate::pipeline::fetch::losses_survived;
+use crate::records::Lookup;
+
+/// A file as it is stored now.
+#[derive(Debug)]
+pub struct FileStatus {
+    /// The name under which it was put.
+    pub name: String,
+    /// Bytes of the file.
+    pub length: u64,
+    /// Digest of its content.
+    pub digest: Digest,
+    /// How it is stored.
+    pub mode: Mode,
+    /// How each slice is coded.
+    pub geometry: Geometry,
+    /// Whether it rides inside its manifest.
+    pub inline: bool,
+    /// Pairs that hold the manifest.
+    pub manifest_pairs: Vec<PairId>,
+    /// Pages of the manifest.
+    pub pages: u32,
+    /// How the manifest was found.
+    pub lookup: Lookup,
+    /// In order.
+    pub slices: Vec<SliceStatus>,
+    /// Whole pairs that may be lost now, whichever they are, without losing the file;
+    /// `None`: it can't be read now.
+    pub survives: Option<usize>,
+}
+
+/// A slice as it is stored now.
+#[derive(Debug)]
+pub struct SliceStatus {
+    /// Which one.
+    pub number: SliceNo,
+    /// Plain bytes.
+    pub length: u64,
+    /// Its stripe.
+    pub stripe: StripeId,
+    /// By index.
+    pub shards: Vec<ShardStatus>,
+    /// As for the file.
+    pub survives: Option<usize>,
+}
+
+/// A shard as it is stored now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// Which of the n.
+    pub index: ShardIndex,
+    /// The pair that it was put on.
+    pub pair: PairId,
+    /// Whether each member answers, as the network's table has it.
+    pub alive: [bool; 2],
+    /// What each member says itself, if it was asked and answered.
+    pub held: [Option<bool>; 2],
+}
+
+impl ShardStatus {
+    /// Whether it can be read from somebody, as far as is known.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.alive.iter().zip(self.held).any(|(alive, held)| held.unwrap_or(*alive))
+    }
+}
+
+/// Why a file's status is not known.
+#[derive(Debug, Clone, Error)]
+pub enum StatusError {
+    /// Its manifest was not had.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// A page of its manifest was not had.
+    #[error(transparent)]
+    Manifest(#[from] DownloadError),
+}
+
+impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
+    /// How a file is stored. With `ask`, every member of every pair is asked whether it
+    /// holds its shards; without, the network's table says who is alive.
+    pub async fn stat(&self, file: FileRef, ask: bool) -> Result<FileStatus, StatusError> {
+        let shared = &self.shared;
+        let ticket = shared.ticket(file).await?;
+        let open = shared.open_ticket(&ticket).await?;
+        let slices = open.slices(&shared.nodes).await?;
+        let held = if ask {
+            shared.nodes.held_shards(&open.context.lock, &slices).await
+        } else {
+            slices.iter().map(|slice| vec![[None; 2]; slice.pairs.len()]).collect()
+        };
+        let view = match shared.nodes.directory.refresh().await {
+            Ok(view) => view,
+            Err(_) => shared.nodes.directory.view(),
+        };
+        let geometry = open.head.geometry;
+        let slices: Vec<_> = (0..)
+            .map(SliceNo)
+            .zip(slices.iter().zip(held))
+            .map(|(number, (entry, held))| slice_status(&view, number, (entry, held), geometry))
+            .collect();
+        let survives = if open.head.inline.is_some() {
+            record_survives(&view, &open.set)
+        } else {
+            slices.iter().map(|slice| slice.survives).min().unwrap_or(Some(0))
+        };
+        Ok(FileStatus {
+            name: open.head.name,
+            length: open.head.length,
+            digest: open.head.digest,
+            mode: open.head.mode,
+            geometry,
+            inline: open.head.inline.is_some(),
+            manifest_pairs: open.set,
+            pages: open.head.pages,
+            lookup: open.lookup,
+            slices,
+            survives,
+        })
+    }
+}
+
+fn slice_status(
+    view: &View,
+    number: SliceNo,
+    (entry, held): (&SliceEntry, Vec<[Option<bool>; 2]>),
+    geometry: Geometry,
+) -> SliceStatus {
+    let shards: Vec<_> = (0_u8..)
+        .zip(entry.pairs.iter().zip(held))
+        .map(|(index, (pair, held))| ShardStatus {
+            index: ShardIndex(index),
+            pair: *pair,
+            alive: view.pairs.get(pair).map_or([false; 2], |pair| pair.alive),
+            held,
+        })
+        .collect();
+    let mut by_pair = BTreeMap::new();
+    for shard in shards.iter().filter(|shard| shard.is_there()) {
+        *by_pair.entry(shard.pair).or_insert(0_usize) += 1;
+    }
+    let have: usize = by_pair.values().sum();
+    let readable = have >= geometry.data();
+    let survives = readable.then(|| losses_survived(&by_pair, geometry.data()));
+    SliceStatus { number, length: entry.length, stripe: entry.stripe, shards, survives }
+}
+
+/// A record is settled by a quorum: what is beyond that may be lost.
+fn record_survives(view: &View, set: &[PairId]) -> Option<usize> {
+    let answers =
+        |pair: &&PairId| view.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true));
+    set.iter().filter(answers).count().checked_sub(set.len() / 2 + 1)
+}

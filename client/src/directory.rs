@@ -1,0 +1,278 @@
+//! What the client knows of the network: admitted nodes and signed pairs, as a node it
+//! trusts for nothing but the freshness of this told it. Asked for again when it is old
+//! or when a pair says that its epoch is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use defs_core::body::Body;
+use defs_core::ids::{NetworkId, NodeId, PairId};
+use defs_core::message::{PairView, Request, Response, Table};
+use defs_core::network::{Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard};
+use defs_core::port::{CallError, Clock as _, Compute as _, Peers as _, Randomness as _};
+use defs_core::statement::Statement as _;
+use defs_identity::{CachedChecker, verify_node};
+use thiserror::Error;
+
+use crate::peers::{Links, unexpected};
+use crate::ports::World;
+
+/// A table is asked for at most this often, whoever wants it.
+const REFRESH_MIN: Duration = Duration::from_secs(1);
+
+/// A table older than this is asked for again before anything is placed.
+const STALE: Duration = Duration::from_secs(5);
+
+/// A pair that said it was full is left alone for so long.
+const FULL: Duration = Duration::from_secs(60);
+
+/// A pair that couldn't take a shard is left alone for so long.
+const AVOIDED: Duration = Duration::from_secs(10);
+
+/// Nodes that are asked for the table, one after the other, before giving up.
+const CONTACTS_TRIED: usize = 8;
+
+/// A pair as it is now.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// Its newest record.
+    pub record: PairRecord,
+    /// Whether each member answers.
+    pub alive: [bool; 2],
+    /// Bytes that both members have left.
+    pub free: u64,
+    /// Where its members stand.
+    pub labels: [Labels; 2],
+}
+
+impl Pair {
+    /// Whether it takes new shards.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.alive == [true; 2]
+    }
+}
+
+/// The network at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Pairs whose members are both admitted.
+    pub pairs: BTreeMap<PairId, Pair>,
+    /// Admitted nodes.
+    pub nodes: BTreeMap<NodeId, NodeCard>,
+}
+
+/// Nobody told what the network looks like.
+#[derive(Debug, Clone, Error)]
+pub enum Unreachable {
+    /// There is nobody to ask.
+    #[error("no node of the network is known: name one to connect to")]
+    NobodyKnown,
+    /// All that were asked failed; the last error is the cause.
+    #[error("none of {asked} nodes told what the network looks like")]
+    NobodyAnswered {
+        /// How many were asked.
+        asked: usize,
+        /// Why the last one didn't.
+        source: CallError,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Directory<W> {
+    world: Arc<W>,
+    links: Arc<Links<W>>,
+    view: RwLock<Arc<View>>,
+    contacts: Mutex<BTreeSet<NodeId>>,
+    /// When the table was last asked for; locked while it is.
+    asked_at: tokio::sync::Mutex<Option<Duration>>,
+    avoided: Mutex<BTreeMap<PairId, Duration>>,
+}
+
+impl<W: World> Directory<W> {
+    pub(crate) fn new(world: Arc<W>, links: Arc<Links<W>>, contacts: Vec<NodeId>) -> Self {
+        Self {
+            world,
+            links,
+            view: RwLock::default(),
+            contacts: Mutex::new(contacts.into_iter().collect()),
+            asked_at: tokio::sync::Mutex::new(None),
+            avoided: Mutex::default(),
+        }
+    }
+
+    /// The network as it was last seen.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn add_contact(&self, node: NodeId) {
+        self.contacts.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
+    }
+
+    /// The network as it was a few seconds ago at the latest.
+    pub(crate) async fn fresh(&self) -> Result<Arc<View>, Unreachable> {
+        self.not_older_than(STALE).await
+    }
+
+    /// The network as it is now, as far as anybody may ask that often.
+    pub(crate) async fn refresh(&self) -> Result<Arc<View>, Unreachable> {
+        self.not_older_than(REFRESH_MIN).await
+    }
+
+    async fn not_older_than(&self, age: Duration) -> Result<Arc<View>, Unreachable> {
+        let mut asked_at = self.asked_at.lock().await;
+        let now = self.world.clock().elapsed();
+        if asked_at.is_some_and(|at| now.saturating_sub(at) < age) {
+            return Ok(self.view());
+        }
+        let view = self.ask_around().await?;
+        *asked_at = Some(self.world.clock().elapsed());
+        Ok(view)
+    }
+
+    async fn ask_around(&self) -> Result<Arc<View>, Unreachable> {
+        let mut failed = None;
+        let (mut asked, mut told) = (0, BTreeSet::new());
+        while asked < CONTACTS_TRIED
+            && let Some(node) = self.next_contact(&told)
+        {
+            asked += 1;
+            told.insert(node);
+            match self.ask(node).await {
+                Ok(table) => return Ok(self.merge(table)),
+                Err(error) => {
+                    tracing::debug!(%node, error = &error as &dyn std::error::Error, "no table");
+                    self.links.pace.failed(node, self.world.clock().elapsed());
+                    failed = Some(error);
+                }
+            }
+        }
+        Err(failed.map_or(Unreachable::NobodyKnown, |source| Unreachable::NobodyAnswered {
+            asked,
+            source,
+        }))
+    }
+
+    /// Somebody who was not asked yet: at random among those that did not fail lately.
+    fn next_contact(&self, told: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let now = self.world.clock().elapsed();
+        let contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+        let left: Vec<_> = contacts.iter().filter(|node| !told.contains(node)).copied().collect();
+        let well: Vec<_> =
+            left.iter().filter(|node| !self.links.pace.is_shunned(**node, now)).copied().collect();
+        let choice = if well.is_empty() { left } else { well };
+        let draw = u64::from_le_bytes(self.world.random().array());
+        let place = draw.checked_rem(choice.len() as u64)?;
+        choice.get(usize::try_from(place).ok()?).copied()
+    }
+
+    async fn ask(&self, node: NodeId) -> Result<View, CallError> {
+        let reply = self.links.call(node, Request::Table, Body::empty()).await?;
+        let Response::Table(table) = reply.response else {
+            return Err(unexpected(node, "the table was asked for and something else answered"));
+        };
+        let Some(genesis) = self.links.genesis().copied() else {
+            return Err(unexpected(node, "it told a table and no network"));
+        };
+        let checker = Arc::clone(&self.links.checker);
+        let checking = move || verified(&genesis, *table, &checker);
+        Ok(self.world.compute().run(checking).await)
+    }
+
+    /// Takes what is newer; a node that lags takes nothing back.
+    fn merge(&self, mut told: View) -> Arc<View> {
+        let known = self.view();
+        for (id, pair) in &known.pairs {
+            match told.pairs.get(id) {
+                Some(newer) if newer.record.epoch >= pair.record.epoch => {}
+                _ => drop(told.pairs.insert(*id, pair.clone())),
+            }
+        }
+        for (id, card) in &known.nodes {
+            told.nodes.entry(*id).or_insert_with(|| card.clone());
+        }
+        let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (node, card) in &told.nodes {
+            if known.nodes.get(node).is_none_or(|before| before.addresses != card.addresses) {
+                self.world.peers().learn(*node, &card.addresses);
+            }
+            contacts.insert(*node);
+        }
+        let told = Arc::new(told);
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&told);
+        told
+    }
+
+    /// Nothing new is put on `pair` for a while.
+    pub(crate) fn avoid(&self, pair: PairId, is_full: bool) {
+        let until = self.world.clock().elapsed() + if is_full { FULL } else { AVOIDED };
+        self.avoided.lock().unwrap_or_else(PoisonError::into_inner).insert(pair, until);
+    }
+
+    /// Pairs that take new things now, as far as is known.
+    pub(crate) fn open_pairs(&self, view: &View) -> Vec<(PairId, Pair)> {
+        let now = self.world.clock().elapsed();
+        let mut avoided = self.avoided.lock().unwrap_or_else(PoisonError::into_inner);
+        avoided.retain(|_, until| *until > now);
+        view.pairs
+            .iter()
+            .filter(|(id, pair)| pair.is_open() && !avoided.contains_key(id))
+            .map(|(id, pair)| (*id, pair.clone()))
+            .collect()
+    }
+}
+
+/// What of a table is signed as it must be. The rest is left out without a word: a node
+/// can't make the client believe anything by telling more.
+fn verified(genesis: &Genesis, table: Table, checker: &CachedChecker) -> View {
+    let network = genesis.network();
+    let nodes: BTreeMap<_, _> = table
+        .cards
+        .into_iter()
+        .filter_map(|card| admitted(genesis, &network, card, checker))
+        .collect();
+    let pairs = table.pairs.into_iter().filter_map(|pair| {
+        let cards = pair.record.record.members.map(|member| nodes.get(&member));
+        let [Some(primary), Some(mirror)] = cards else { return None };
+        is_signed(&network, &pair, checker).then(|| {
+            let id = pair.record.record.pair;
+            let free = room(primary).min(room(mirror));
+            let labels = [primary.labels.clone(), mirror.labels.clone()];
+            (id, Pair { record: pair.record.record, alive: pair.alive, free, labels })
+        })
+    });
+    let pairs = pairs.collect();
+    View { pairs, nodes }
+}
+
+fn room(card: &NodeCard) -> u64 {
+    card.capacity.saturating_sub(card.used)
+}
+
+fn admitted(
+    genesis: &Genesis,
+    network: &NetworkId,
+    signed: SignedCard,
+    checker: &CachedChecker,
+) -> Option<(NodeId, NodeCard)> {
+    let SignedCard { card, signature } = signed;
+    let node = verify_node(&card.key, &card.statement(network), &signature, checker).ok()?;
+    let admission = Admission { node }.statement(network);
+    verify_node(&genesis.invite_key, &admission, &card.admission, checker).ok()?;
+    Some((node, card))
+}
+
+/// Whether both members signed. Epochs after the first need that too: a new member has
+/// signed its own, and an old one either signed or was voted out by name.
+fn is_signed(network: &NetworkId, pair: &PairView, checker: &CachedChecker) -> bool {
+    let said = pair.record.record.statement(network);
+    let signers: BTreeSet<_> = pair
+        .record
+        .signatures
+        .iter()
+        .filter_map(|by| verify_node(&by.key, &said, &by.signature, checker).ok())
+        .collect();
+    pair.record.record.members.iter().all(|member| signers.contains(member))
+}

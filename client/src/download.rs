@@ -1,0 +1,393 @@
+//! Gets a file: the manifest page by page, one slice ahead of the one that is written,
+//! and every byte checked before it counts.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use defs_core::ids::{Digest, FileId, PairId, SliceNo};
+use defs_core::manifest::{FileHead, ManifestPage, SliceEntry, content_digest, slice_digest};
+use defs_core::port::{Compute as _, Randomness as _};
+use defs_core::record::RecordKey;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::journal::{Claim, Journal, JournalError, SliceRow};
+use crate::keys::{FileKey, FileLock};
+use crate::nodes::Nodes;
+use crate::pipeline::FileContext;
+use crate::pipeline::encrypt::{DecryptError, decrypt};
+use crate::pipeline::fetch::{DamagedShard, FetchError, Wanted};
+use crate::pipeline::index::{ManifestError, open_page};
+use crate::pipeline::ranges::is_worth_it;
+use crate::pipeline::sink::{SinkError, SliceWriter};
+use crate::ports::World;
+use crate::progress::Watcher;
+use crate::records::{Lookup, ReadRecordError, Sought};
+
+/// A slice that can't be had now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortSlice {
+    /// Which one.
+    pub slice: SliceNo,
+    /// Shards that are held somewhere.
+    pub have: usize,
+    /// Shards needed.
+    pub need: usize,
+}
+
+impl std::fmt::Display for ShortSlice {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let short = self.need.saturating_sub(self.have);
+        write!(out, "slice {} ({short} shards short)", self.slice)
+    }
+}
+
+fn listed(slices: &[ShortSlice]) -> String {
+    slices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a download failed.
+#[derive(Debug, Clone, Error)]
+pub enum DownloadError {
+    /// The manifest was not found.
+    #[error(transparent)]
+    Record(#[from] ReadRecordError),
+    /// The manifest was not opened.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Too many shards of some slices are away.
+    #[error("the file can't be had now: {}", listed(.slices))]
+    TooFewShards {
+        /// The slices that can't be had.
+        slices: Vec<ShortSlice>,
+        /// Why the first of them can't.
+        source: FetchError,
+    },
+    /// A slice was not had for another reason.
+    #[error("failed to fetch the file")]
+    Fetch(#[source] FetchError),
+    /// A slice is not what was put.
+    #[error("failed to decrypt the file")]
+    Decrypt(#[from] DecryptError),
+    /// The slices are right and the whole is not.
+    #[error("the content of {file} is not what its manifest says")]
+    OtherContent {
+        /// The file.
+        file: FileId,
+    },
+    /// The range is not within the file.
+    #[error("bytes {} to {} were asked for, the file has {length}", .range.start, .range.end)]
+    Range {
+        /// What was asked for.
+        range: Range<u64>,
+        /// Bytes of the file.
+        length: u64,
+    },
+    /// The bytes were not written.
+    #[error("failed to write what was got")]
+    Sink(#[from] SinkError),
+    /// The journal failed.
+    #[error("failed to keep the download's progress")]
+    Journal(#[from] JournalError),
+}
+
+impl DownloadError {
+    /// Whether the same download may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Record(error) => error.is_retryable(),
+            Self::TooFewShards { .. } | Self::Fetch(_) => true,
+            Self::Manifest(_)
+            | Self::Decrypt(_)
+            | Self::OtherContent { .. }
+            | Self::Range { .. }
+            | Self::Sink(_)
+            | Self::Journal(_) => false,
+        }
+    }
+}
+
+/// A file whose manifest is open.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) head: FileHead,
+    pub(crate) context: FileContext,
+    first: Vec<SliceEntry>,
+    pub(crate) set: Vec<PairId>,
+    pub(crate) lookup: Lookup,
+    /// Versions of the manifest side by side, the one that is read included.
+    pub(crate) versions: usize,
+}
+
+/// What a download came to.
+#[derive(Debug, Default)]
+pub(crate) struct Downloaded {
+    pub(crate) bytes: u64,
+    pub(crate) decoded: usize,
+    pub(crate) damaged: Vec<DamagedShard>,
+}
+
+/// Finds and opens the manifest of a file.
+pub(crate) async fn open_file<W: World>(
+    nodes: &Nodes<W>,
+    file: FileId,
+    (key, lock): (Arc<FileKey>, FileLock),
+    hints: &[PairId],
+) -> Result<OpenFile, DownloadError> {
+    let sought = Sought { key: RecordKey::manifest(file, 0), lock: &lock };
+    let found = nodes.read_record(sought, hints).await?;
+    let page = open_page(&found.head.body, &key)?;
+    let Some(head) = page.head else {
+        let why = "page 0 has no head";
+        return Err(ManifestError::Contradiction { file, why }.into());
+    };
+    let context = FileContext { file, key, lock, geometry: head.geometry };
+    let set = found.head.body.set.pairs.clone();
+    let (lookup, versions) = (found.lookup, found.heads.len());
+    Ok(OpenFile { head, context, first: page.slices, set, lookup, versions })
+}
+
+impl OpenFile {
+    /// Page `page` of the manifest; 0 is here already.
+    pub(crate) async fn page<W: World>(
+        &self,
+        nodes: &Nodes<W>,
+        page: u32,
+    ) -> Result<Vec<SliceEntry>, DownloadError> {
+        if page == 0 {
+            return Ok(self.first.clone());
+        }
+        let key = RecordKey::manifest(self.context.file, page);
+        let found = nodes.read_record(Sought { key, lock: &self.context.lock }, &self.set).await?;
+        let ManifestPage { slices, .. } = open_page(&found.head.body, &self.context.key)?;
+        Ok(slices)
+    }
+
+    /// All slices, in order.
+    pub(crate) async fn slices<W: World>(
+        &self,
+        nodes: &Nodes<W>,
+    ) -> Result<Vec<SliceEntry>, DownloadError> {
+        let mut all = Vec::new();
+        for page in 0..self.head.pages {
+            all.extend(self.page(nodes, page).await?);
+        }
+        Ok(all)
+    }
+}
+
+/// A download's progress in the journal.
+pub(crate) struct Journalled<'a> {
+    pub(crate) journal: &'a Journal,
+    pub(crate) claim: &'a Claim,
+    /// What an earlier run has written.
+    pub(crate) before: BTreeMap<u32, SliceEntry>,
+}
+
+/// One download under way.
+pub(crate) struct Download<'a, W> {
+    pub(crate) nodes: &'a Nodes<W>,
+    pub(crate) file: &'a OpenFile,
+    pub(crate) watcher: Watcher,
+    pub(crate) journalled: Option<Journalled<'a>>,
+}
+
+/// A slice, or the part of it that was asked for.
+struct Piece {
+    number: u32,
+    entry: SliceEntry,
+    plain: Vec<u8>,
+    decoded: bool,
+    damaged: Vec<DamagedShard>,
+}
+
+impl<W: World> Download<'_, W> {
+    /// Writes the bytes `range` of the file, by default all.
+    pub(crate) async fn run(
+        &self,
+        range: Option<Range<u64>>,
+        writer: &mut SliceWriter,
+    ) -> Result<Downloaded, DownloadError> {
+        let length = self.file.head.length;
+        let asked = range.clone().unwrap_or(0..length);
+        if asked.start > asked.end || asked.end > length {
+            return Err(DownloadError::Range { range: asked, length });
+        }
+        if let Some(inline) = &self.file.head.inline {
+            return self.write_inline(inline, asked, writer).await;
+        }
+        let (result, digests) = self.move_slices(&asked, writer).await?;
+        let all = range.is_none();
+        if all && content_digest(&digests) != self.file.head.digest {
+            return Err(DownloadError::OtherContent { file: self.file.context.file });
+        }
+        Ok(result)
+    }
+
+    async fn write_inline(
+        &self,
+        inline: &[u8],
+        asked: Range<u64>,
+        writer: &mut SliceWriter,
+    ) -> Result<Downloaded, DownloadError> {
+        let file = self.file.context.file;
+        if content_digest(&[slice_digest(inline)]) != self.file.head.digest {
+            return Err(DownloadError::OtherContent { file });
+        }
+        let bounds = [asked.start, asked.end].map(|bound| usize::try_from(bound).unwrap_or(0));
+        let part = inline.get(bounds[0]..bounds[1]);
+        let part = part.ok_or(DownloadError::OtherContent { file })?.to_vec();
+        self.watcher.begins(0, Some(part.len() as u64));
+        let bytes = part.len() as u64;
+        writer.write(part).await?;
+        self.watcher.moved(bytes);
+        Ok(Downloaded { bytes, ..Downloaded::default() })
+    }
+
+    /// Two loops side by side: one fetches and opens slices, the other writes them.
+    async fn move_slices(
+        &self,
+        asked: &Range<u64>,
+        writer: &mut SliceWriter,
+    ) -> Result<(Downloaded, Vec<Digest>), DownloadError> {
+        self.watcher.begins(0, Some(asked.end - asked.start));
+        let mut digests = Vec::new();
+        let written = self.written_before(writer).await;
+        let (ready, mut pieces) = mpsc::channel::<Piece>(1);
+        let fetching = async {
+            let (mut number, mut start) = (0_u32, 0_u64);
+            for page in 0..self.file.head.pages {
+                for entry in self.file.page(self.nodes, page).await? {
+                    digests.push(entry.digest);
+                    let here = start..start + entry.length;
+                    start = here.end;
+                    let slice = number;
+                    number += 1;
+                    let part = asked.start.max(here.start)..asked.end.min(here.end);
+                    let skip = written.get(&slice).is_some_and(|before| *before == entry);
+                    if part.is_empty() || skip {
+                        continue;
+                    }
+                    let part = part.start - here.start..part.end - here.start;
+                    let piece = self.fetch_piece(slice, entry, part).await?;
+                    if ready.send(piece).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            drop(ready);
+            Ok(())
+        };
+        let writing = async {
+            let mut result = Downloaded::default();
+            while let Some(piece) = pieces.recv().await {
+                self.write_piece(piece, writer, &mut result).await?;
+            }
+            Ok::<_, DownloadError>(result)
+        };
+        let ((), result) = tokio::try_join!(fetching, writing)?;
+        Ok((result, digests))
+    }
+
+    /// Slices at the front that an earlier run wrote and that still read as they should;
+    /// the writer goes on behind them.
+    async fn written_before(&self, writer: &mut SliceWriter) -> BTreeMap<u32, SliceEntry> {
+        let mut kept = BTreeMap::new();
+        let Some(journalled) = &self.journalled else { return kept };
+        let mut at = 0;
+        for (expected, (number, entry)) in (0_u32..).zip(&journalled.before) {
+            let Some(bytes) = writer.read_back(at, entry.length).await else { break };
+            let digest = self.nodes.world.compute().run(move || slice_digest(&bytes)).await;
+            if *number != expected || digest != entry.digest {
+                break;
+            }
+            at += entry.length;
+            kept.insert(*number, entry.clone());
+        }
+        writer.skip(at);
+        self.watcher.moved(at);
+        kept
+    }
+
+    async fn fetch_piece(
+        &self,
+        number: u32,
+        entry: SliceEntry,
+        part: Range<u64>,
+    ) -> Result<Piece, DownloadError> {
+        let slice = SliceNo(number);
+        let wanted = Wanted { file: &self.file.context, number: slice, entry: &entry };
+        if is_worth_it(&part, entry.length)
+            && let Ok(plain) = self.nodes.fetch_range(wanted, part.clone()).await
+        {
+            return Ok(Piece { number, plain, entry, decoded: false, damaged: Vec::new() });
+        }
+        let fetched = match self.nodes.fetch(wanted).await {
+            Ok(fetched) => fetched,
+            Err(source @ FetchError::TooFewShards { .. }) => {
+                return Err(self.name_short(number, source).await);
+            }
+            Err(error) => return Err(DownloadError::Fetch(error)),
+        };
+        let (key, named) = (Arc::clone(&self.file.context.key), entry.clone());
+        let opening = move || decrypt(&fetched.coded, &key, slice, &named);
+        let mut plain = self.nodes.world.compute().run(opening).await?.plain;
+        if part != (0..entry.length) {
+            plain.truncate(usize::try_from(part.end).unwrap_or(usize::MAX));
+            plain.drain(..usize::try_from(part.start).unwrap_or(0));
+        }
+        let (decoded, damaged) = (fetched.decoded, fetched.damaged);
+        Ok(Piece { number, entry, plain, decoded, damaged })
+    }
+
+    async fn write_piece(
+        &self,
+        piece: Piece,
+        writer: &mut SliceWriter,
+        result: &mut Downloaded,
+    ) -> Result<(), DownloadError> {
+        let Piece { number, entry, plain, decoded, damaged } = piece;
+        let bytes = plain.len() as u64;
+        writer.write(plain).await?;
+        self.watcher.moved(bytes);
+        result.bytes += bytes;
+        result.decoded += usize::from(decoded);
+        result.damaged.extend(damaged);
+        if let Some(Journalled { journal, claim, before }) = &self.journalled {
+            let earlier: u64 = before.values().map(|entry| entry.length).sum();
+            let progress = (self.nodes.world.random().array(), earlier + result.bytes);
+            journal.keep_slice(claim, number, &SliceRow::Done(entry), progress).await?;
+        }
+        Ok(())
+    }
+
+    /// One slice can't be had: which others can't either, so that people know at once.
+    async fn name_short(&self, first: u32, source: FetchError) -> DownloadError {
+        let need = self.file.context.geometry.data();
+        let have = match &source {
+            FetchError::TooFewShards { have, .. } => *have,
+            FetchError::Manifest { .. } | FetchError::Restore { .. } => 0,
+        };
+        let mut slices = vec![ShortSlice { slice: SliceNo(first), have, need }];
+        match self.file.slices(self.nodes).await {
+            Ok(all) => {
+                let skip = usize::try_from(first).unwrap_or(0) + 1;
+                let rest = all.get(skip..).unwrap_or_default();
+                let held = self.nodes.held_shards(&self.file.context.lock, rest).await;
+                for (slice, held) in (first + 1..).zip(held) {
+                    let have = held.iter().filter(|members| members.contains(&Some(true))).count();
+                    if have < need {
+                        slices.push(ShortSlice { slice: SliceNo(slice), have, need });
+                    }
+                }
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "the other slices weren't looked at");
+            }
+        }
+        DownloadError::TooFewShards { slices, source }
+    }
+}

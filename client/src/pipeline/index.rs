@@ -1,0 +1,203 @@
+//! The manifest: slices collected into pages, each page sealed as a record; and back.
+
+use std::sync::Arc;
+
+use defs_codec::{OpenError, open, seal};
+use defs_core::format::{Format as _, FormatError};
+use defs_core::geometry::Geometry;
+use defs_core::ids::{Digest, FileId, NetworkId, PairId};
+use defs_core::manifest::{
+    FileHead, ManifestPage, PAGE_SLICES, PAGES_MAX, SliceEntry, content_digest,
+};
+use defs_core::mode::Mode;
+use defs_core::record::{Content, RECORD_PAIRS, Record, RecordKey, RecordSet, SignedRecord};
+use defs_identity::sign_statements;
+use thiserror::Error;
+
+use super::FileContext;
+use crate::keys::{FileKey, FileLock};
+
+/// The label of a page's frame.
+const LABEL: &[u8] = b"defs/1 record";
+
+/// Why a manifest was not opened.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ManifestError {
+    /// The owner deleted the file.
+    #[error("file {file} was deleted")]
+    Deleted {
+        /// The file.
+        file: FileId,
+    },
+    /// Another key, or other bytes.
+    #[error("page {page} of the manifest of {file} does not open")]
+    Closed {
+        /// The file.
+        file: FileId,
+        /// The page.
+        page: u32,
+        /// Why.
+        source: OpenError,
+    },
+    /// Opened, but not a page.
+    #[error("page {page} of the manifest of {file} can't be read")]
+    Format {
+        /// The file.
+        file: FileId,
+        /// The page.
+        page: u32,
+        /// Why.
+        source: FormatError,
+    },
+    /// The pages don't go together.
+    #[error("the manifest of {file} contradicts itself: {why}")]
+    Contradiction {
+        /// The file.
+        file: FileId,
+        /// How.
+        why: &'static str,
+    },
+    /// More slices than pages can name.
+    #[error("{slices} slices are more than a manifest can name: use larger slices")]
+    TooLong {
+        /// Slices of the file.
+        slices: usize,
+    },
+}
+
+/// What is said of the whole file.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) name: String,
+    pub(crate) mode: Mode,
+    pub(crate) geometry: Geometry,
+    pub(crate) inline: Option<Vec<u8>>,
+}
+
+/// A manifest that goes on from an earlier version of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Before {
+    pub(crate) counter: u64,
+    /// By page.
+    pub(crate) hashes: Vec<Digest>,
+}
+
+impl Before {
+    /// What follows `records`, the pages in order.
+    pub(crate) fn of(records: &[Arc<SignedRecord>]) -> Self {
+        let counter = records.iter().map(|record| record.body.counter).max().unwrap_or(0);
+        Self { counter, hashes: records.iter().map(|record| record.body.hash()).collect() }
+    }
+}
+
+/// The pages that name `slices`.
+pub(crate) fn pages(
+    about: &About,
+    slices: &[SliceEntry],
+) -> Result<Vec<ManifestPage>, ManifestError> {
+    let inline_digest = about.inline.as_ref().map(|bytes| defs_core::manifest::slice_digest(bytes));
+    let digest = content_digest(slices.iter().map(|slice| &slice.digest).chain(&inline_digest));
+    let inline_length = about.inline.as_ref().map_or(0, |bytes| bytes.len() as u64);
+    let count = slices.len().div_ceil(PAGE_SLICES).max(1);
+    let too_long = || ManifestError::TooLong { slices: slices.len() };
+    let count = u32::try_from(count).ok().filter(|count| *count <= PAGES_MAX);
+    let head = FileHead {
+        name: about.name.clone(),
+        length: slices.iter().map(|slice| slice.length).sum::<u64>() + inline_length,
+        digest,
+        mode: about.mode,
+        geometry: about.geometry,
+        pages: count.ok_or_else(too_long)?,
+        inline: about.inline.clone(),
+    };
+    let mut pages: Vec<_> = slices
+        .chunks(PAGE_SLICES)
+        .map(|slices| ManifestPage { head: None, slices: slices.to_vec() })
+        .collect();
+    if pages.is_empty() {
+        pages.push(ManifestPage { head: None, slices: Vec::new() });
+    }
+    pages[0].head = Some(head);
+    Ok(pages)
+}
+
+/// Where pages go and what they follow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Version<'a> {
+    pub(crate) file_random: [u8; 32],
+    pub(crate) before: &'a Before,
+    pub(crate) set: &'a RecordSet,
+}
+
+/// Seals pages into records, to be signed. `salts` gives a fresh one for each.
+pub(crate) fn seal_pages(
+    pages: &[ManifestPage],
+    file: &FileContext,
+    version: Version<'_>,
+    mut salts: impl FnMut() -> [u8; 32],
+) -> Vec<Record> {
+    let Version { file_random, before, set } = version;
+    let seal_page = |(number, page): (u32, &ManifestPage)| {
+        let key = RecordKey::manifest(file.file, number);
+        let (counter, salt) = (before.counter + 1, salts());
+        let sealing = file.key.record_key(&key, counter, &salt);
+        let parent = before.hashes.get(usize::try_from(number).unwrap_or(usize::MAX));
+        Record {
+            key,
+            counter,
+            parents: parent.copied().into_iter().collect(),
+            set: set.clone(),
+            lock: file.lock.lock.clone(),
+            file_random,
+            salt,
+            content: Content::Sealed(seal(sealing, LABEL, &page.encode())),
+        }
+    };
+    (0..).zip(pages).map(seal_page).collect()
+}
+
+/// Signs records of one lock, many with one signature.
+pub(crate) fn sign(
+    records: Vec<Record>,
+    lock: &FileLock,
+    network: &NetworkId,
+) -> Vec<Arc<SignedRecord>> {
+    sign_statements(&lock.key, network, records).into_iter().map(Arc::new).collect()
+}
+
+/// The page inside a record.
+pub(crate) fn open_page(record: &Record, key: &FileKey) -> Result<ManifestPage, ManifestError> {
+    let (file, page) = (record.key.file, record.key.page);
+    let Content::Sealed(sealed) = &record.content else {
+        return Err(ManifestError::Deleted { file });
+    };
+    let opening = key.record_key(&record.key, record.counter, &record.salt);
+    let plain = open(&opening, LABEL, sealed).map_err(|source| ManifestError::Closed {
+        file,
+        page,
+        source,
+    })?;
+    let opened = ManifestPage::decode(&plain).map_err(|source| ManifestError::Format {
+        file,
+        page,
+        source,
+    })?;
+    if opened.head.is_some() != (page == 0) {
+        let why = "page 0, and no other, has the head";
+        return Err(ManifestError::Contradiction { file, why });
+    }
+    Ok(opened)
+}
+
+/// Up to three of `open`, in random order; `draw(bound)` gives a number below `bound`.
+pub(crate) fn draw_set(
+    mut open: Vec<PairId>,
+    mut draw: impl FnMut(u64) -> u64,
+) -> Option<RecordSet> {
+    let mut pairs = Vec::with_capacity(RECORD_PAIRS);
+    while pairs.len() < RECORD_PAIRS && !open.is_empty() {
+        let place = usize::try_from(draw(open.len() as u64)).unwrap_or(0);
+        pairs.push(open.swap_remove(place.min(open.len() - 1)));
+    }
+    (!pairs.is_empty()).then_some(RecordSet { pairs, version: 1 })
+}

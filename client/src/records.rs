@@ -1,0 +1,8 @@
+//! Records on their pairs: written to a quorum, read from a quorum.
+
+mod read;
+mod write;
+
+pub(crate) use read::Sought;
+pub use read::{FoundBy, Lookup, ReadRecordError};
+pub use write::WriteRecordsError;

@@ -1,0 +1,414 @@
+//! Reads a record: settled by a quorum of the pairs that its highest set version names.
+//! The hints are asked first; if they don't settle it, a node broadcasts for the client.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use defs_core::body::Body;
+use defs_core::digest::file_locator;
+use defs_core::ids::{FileId, NodeId, PairId};
+use defs_core::message::{Reason, Request, Response, Rung};
+use defs_core::port::{CallError, Clock as _};
+use defs_core::record::{RecordKey, RecordSet, SignedRecord, merge_heads};
+use defs_identity::{UnixTime, authorise};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use thiserror::Error;
+
+use crate::directory::{Pair, Unreachable};
+use crate::keys::FileLock;
+use crate::nodes::Nodes;
+use crate::peers::{Kind, unexpected};
+use crate::ports::World;
+
+/// Nodes that are asked to broadcast, one after the other.
+const LOCATORS_TRIED: usize = 3;
+
+/// How a record was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBy {
+    /// Where the ticket or catalogue said.
+    Hints,
+    /// By asking a node, on this rung of its ladder.
+    Located(Rung),
+}
+
+impl std::fmt::Display for FoundBy {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hints => out.write_str("hints"),
+            Self::Located(rung) => rung.fmt(out),
+        }
+    }
+}
+
+/// What it took to find a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lookup {
+    /// What found it.
+    pub by: FoundBy,
+    /// Requests of this client, and messages that nodes sent for it.
+    pub messages: u32,
+    /// One after the other.
+    pub round_trips: u32,
+}
+
+/// Why a record was not read.
+#[derive(Debug, Clone, Error)]
+pub enum ReadRecordError {
+    /// A quorum answered, or the whole network did: nobody knows it.
+    #[error("file {file} is unknown to the network")]
+    NotFound {
+        /// The file.
+        file: FileId,
+    },
+    /// Its holders say that it belongs to another key.
+    #[error("file {file} belongs to another key than this one")]
+    NotYours {
+        /// The file.
+        file: FileId,
+    },
+    /// Too few of its pairs answered to be sure of the newest version.
+    #[error("only {have} of the {need} pairs needed answered for file {file}")]
+    Unsettled {
+        /// The file.
+        file: FileId,
+        /// Pairs that answered.
+        have: usize,
+        /// Pairs needed.
+        need: usize,
+        /// Why the last pair didn't.
+        source: Option<CallError>,
+    },
+    /// There is no table of the network.
+    #[error("failed to look for file {file}")]
+    NoTable {
+        /// The file.
+        file: FileId,
+        /// Why.
+        source: Unreachable,
+    },
+}
+
+impl ReadRecordError {
+    /// Whether the same question may be answered later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unsettled { .. } | Self::NoTable { .. })
+    }
+}
+
+/// A record to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought<'a> {
+    pub(crate) key: RecordKey,
+    pub(crate) lock: &'a FileLock,
+}
+
+/// A record that was read.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The highest counter, and of these the greatest hash.
+    pub(crate) head: Arc<SignedRecord>,
+    /// All versions that no other replaces, the head among them.
+    pub(crate) heads: Vec<Arc<SignedRecord>>,
+    pub(crate) lookup: Lookup,
+}
+
+/// What pairs have answered so far.
+#[derive(Debug, Default)]
+struct Answers {
+    by_pair: BTreeMap<PairId, Vec<Arc<SignedRecord>>>,
+    failed: BTreeMap<PairId, CallError>,
+    messages: u32,
+    round_trips: u32,
+}
+
+impl Answers {
+    /// The set of the highest version that any head names.
+    fn highest_set(&self) -> Option<&RecordSet> {
+        let heads = self.by_pair.values().flatten();
+        heads.map(|head| &head.body.set).max_by_key(|set| set.version)
+    }
+
+    fn have(&self, set: &RecordSet) -> usize {
+        set.pairs.iter().filter(|pair| self.by_pair.contains_key(pair)).count()
+    }
+
+    fn merged(&self) -> Vec<SignedRecord> {
+        let heads = self.by_pair.values().flatten();
+        heads.fold(Vec::new(), |merged, head| merge_heads(&merged, head))
+    }
+
+    fn is_asked(&self, pair: &PairId) -> bool {
+        self.by_pair.contains_key(pair) || self.failed.contains_key(pair)
+    }
+
+    fn is_refused_as_foreign(&self) -> bool {
+        let foreign = |error: &CallError| {
+            error.refusal().is_some_and(|refusal| {
+                matches!(refusal.reason, Reason::NotAuthorised | Reason::NoSession)
+            })
+        };
+        !self.failed.is_empty() && self.failed.values().any(foreign)
+    }
+}
+
+impl<W: World> Nodes<W> {
+    /// Reads the newest version of a record. `hints` are pairs that are likely to hold it.
+    pub(crate) async fn read_record(
+        &self,
+        sought: Sought<'_>,
+        hints: &[PairId],
+    ) -> Result<Found, ReadRecordError> {
+        let mut answers = Answers::default();
+        let file = sought.key.file;
+        // A quorum of the hints that says "unknown" is believed only after a broadcast:
+        // hints may be older than the record's set.
+        let quorum = hints.len() / 2 + 1;
+        self.ask_pairs(sought, hints, quorum, &mut answers).await?;
+        if let Some(found) = self.settle(sought, FoundBy::Hints, &mut answers).await? {
+            return Ok(found);
+        }
+        let rung = self.locate(sought, &mut answers).await?;
+        if let Some(found) = self.settle(sought, FoundBy::Located(rung), &mut answers).await? {
+            return Ok(found);
+        }
+        if answers.is_refused_as_foreign() {
+            return Err(ReadRecordError::NotYours { file });
+        }
+        let have = answers.by_pair.len();
+        if have >= quorum.min(hints.len().max(1)) || answers.failed.is_empty() {
+            return Err(ReadRecordError::NotFound { file });
+        }
+        let source = answers.failed.into_values().next_back();
+        Err(ReadRecordError::Unsettled { file, have, need: quorum, source })
+    }
+
+    /// The answer, if the pairs asked so far and the rest of the set they name settle it.
+    async fn settle(
+        &self,
+        sought: Sought<'_>,
+        by: FoundBy,
+        answers: &mut Answers,
+    ) -> Result<Option<Found>, ReadRecordError> {
+        while let Some(set) = answers.highest_set().cloned() {
+            let (have, need) = (answers.have(&set), set.quorum());
+            if have < need {
+                let left: Vec<_> =
+                    set.pairs.iter().filter(|pair| !answers.is_asked(pair)).copied().collect();
+                if left.is_empty() {
+                    let source = answers.failed.values().next_back().cloned();
+                    let file = sought.key.file;
+                    return Err(ReadRecordError::Unsettled { file, have, need, source });
+                }
+                self.ask_pairs(sought, &left, need - have, answers).await?;
+                continue;
+            }
+            let heads: Vec<_> = answers.merged().into_iter().map(Arc::new).collect();
+            let newest = heads.iter().max_by_key(|head| (head.body.counter, head.body.hash()));
+            let Some(head) = newest.cloned() else { return Ok(None) };
+            self.mend(&set, &heads, answers);
+            let lookup =
+                Lookup { by, messages: answers.messages, round_trips: answers.round_trips };
+            return Ok(Some(Found { head, heads, lookup }));
+        }
+        Ok(None)
+    }
+
+    /// Writes what some pair of the set lacks to it, in the background: records travel
+    /// with their owner's signature, so nobody need sign again.
+    fn mend(&self, set: &RecordSet, heads: &[Arc<SignedRecord>], answers: &Answers) {
+        let lacks = |pair: &PairId| {
+            let held = answers.by_pair.get(pair)?;
+            let missing: Vec<_> = heads
+                .iter()
+                .filter(|head| !held.contains(head) && head.body.set.pairs.contains(pair))
+                .cloned()
+                .collect();
+            (!missing.is_empty()).then_some((*pair, missing))
+        };
+        for (pair, missing) in set.pairs.iter().filter_map(lacks) {
+            let nodes = self.clone();
+            let one = RecordSet { pairs: vec![pair], version: set.version };
+            self.tasks.spawn(async move {
+                if let Err(error) = nodes.write_records(&one, &missing).await {
+                    tracing::debug!(%pair, error = &error as &dyn std::error::Error, "not mended");
+                }
+            });
+        }
+    }
+
+    /// Asks `enough` of `pairs` at once, and the others when one fails or is slow.
+    async fn ask_pairs(
+        &self,
+        sought: Sought<'_>,
+        pairs: &[PairId],
+        enough: usize,
+        answers: &mut Answers,
+    ) -> Result<(), ReadRecordError> {
+        let file = sought.key.file;
+        let mut view = self.directory.view();
+        if pairs.iter().any(|pair| !view.pairs.contains_key(pair)) {
+            let refreshed = self.directory.fresh().await;
+            view = refreshed.map_err(|source| ReadRecordError::NoTable { file, source })?;
+        }
+        let known = pairs.iter().filter_map(|pair| Some((*pair, view.pairs.get(pair)?)));
+        let mut left = self.by_health(known.collect()).into_iter();
+        let mut asked = FuturesUnordered::new();
+        asked.extend(left.by_ref().take(enough).map(|(id, pair)| self.ask_pair(sought, id, pair)));
+        answers.messages += u32::try_from(asked.len()).unwrap_or(u32::MAX);
+        answers.round_trips += 1;
+        let patience = self.patience(&view, pairs);
+        let (mut have, mut slow) = (0, Box::pin(self.world.clock().sleep(patience)));
+        while have < enough && !asked.is_empty() {
+            let finished = tokio::select! {
+                biased;
+                finished = asked.next() => finished,
+                () = &mut slow => None,
+            };
+            match finished {
+                Some((pair, Ok(heads))) => {
+                    have += 1;
+                    answers.by_pair.insert(pair, heads);
+                    continue;
+                }
+                Some((pair, Err(error))) => drop(answers.failed.insert(pair, error)),
+                None => slow = Box::pin(self.world.clock().sleep(patience)),
+            }
+            if let Some((id, pair)) = left.next() {
+                answers.messages += 1;
+                asked.push(self.ask_pair(sought, id, pair));
+            }
+        }
+        Ok(())
+    }
+
+    /// Pairs with both members alive first, in random order so that load spreads.
+    fn by_health<'a>(&self, mut pairs: Vec<(PairId, &'a Pair)>) -> Vec<(PairId, &'a Pair)> {
+        if !pairs.is_empty() {
+            let first = usize::try_from(self.draw(pairs.len() as u64)).unwrap_or(0);
+            let last = pairs.len() - 1;
+            pairs.rotate_left(first.min(last));
+        }
+        pairs.sort_by_key(|(_, pair)| {
+            std::cmp::Reverse(pair.alive.iter().filter(|one| **one).count())
+        });
+        pairs
+    }
+
+    /// How long to wait before another pair is asked too.
+    fn patience(&self, view: &crate::directory::View, pairs: &[PairId]) -> std::time::Duration {
+        let members = pairs.iter().filter_map(|pair| view.pairs.get(pair));
+        let waits = members.flat_map(|pair| pair.record.members);
+        let waits = waits.map(|node| self.links.pace.hedge_after(node, Kind::Record));
+        // Both members of a pair are asked before another pair is.
+        waits.max().unwrap_or_default() * 2
+    }
+
+    /// What a pair knows: of the likelier member, or of the other one if that fails or is
+    /// slow.
+    async fn ask_pair(
+        &self,
+        sought: Sought<'_>,
+        id: PairId,
+        pair: &Pair,
+    ) -> (PairId, Result<Vec<Arc<SignedRecord>>, CallError>) {
+        let now = self.world.clock().elapsed();
+        let pace = &self.links.pace;
+        let [first, second] = pace.order(pair.record.members, pair.alive, Kind::Record, now);
+        let asking = self.ask_member(sought, first);
+        tokio::pin!(asking);
+        let early = tokio::select! {
+            biased;
+            answer = &mut asking => Some(answer),
+            () = self.world.clock().sleep(pace.hedge_after(first, Kind::Record)) => None,
+        };
+        let answer = match early {
+            Some(Ok(heads)) => Ok(heads),
+            Some(Err(_)) => self.ask_member(sought, second).await,
+            None => {
+                let other = self.ask_member(sought, second);
+                tokio::pin!(other);
+                tokio::select! {
+                    biased;
+                    answer = &mut asking => match answer {
+                        Ok(heads) => Ok(heads),
+                        Err(_) => other.await,
+                    },
+                    answer = &mut other => match answer {
+                        Ok(heads) => Ok(heads),
+                        Err(_) => asking.await,
+                    },
+                }
+            }
+        };
+        (id, answer)
+    }
+
+    async fn ask_member(
+        &self,
+        sought: Sought<'_>,
+        node: NodeId,
+    ) -> Result<Vec<Arc<SignedRecord>>, CallError> {
+        let heads = self.asking.ask(node, sought.lock, sought.key).await?;
+        for head in &heads {
+            self.check_head(sought, node, head)?;
+        }
+        Ok(heads)
+    }
+
+    /// A head counts only if the owner signed it; one that isn't discredits the node.
+    fn check_head(
+        &self,
+        sought: Sought<'_>,
+        node: NodeId,
+        head: &SignedRecord,
+    ) -> Result<(), CallError> {
+        let body = &head.body;
+        let (now, network) = (self.world.clock().now(), self.links.network());
+        let is_it = body.key == sought.key && body.lock == sought.lock.lock;
+        let signed = is_it && body.names_its_lock() && {
+            let now = UnixTime::from_millis(now.0);
+            authorise(head, &body.lock, &network, now, self.links.checker.as_ref()).is_ok()
+        };
+        if signed {
+            return Ok(());
+        }
+        self.links.pace.failed(node, self.world.clock().elapsed());
+        Err(unexpected(node, "it answered with a record that its owner did not sign"))
+    }
+
+    /// Has a node look for the file and asks the pairs that it names.
+    async fn locate(
+        &self,
+        sought: Sought<'_>,
+        answers: &mut Answers,
+    ) -> Result<Rung, ReadRecordError> {
+        let file = sought.key.file;
+        let locator = file_locator(&self.links.network(), &file);
+        let view = self.directory.fresh().await;
+        let view = view.map_err(|source| ReadRecordError::NoTable { file, source })?;
+        let members =
+            view.pairs.values().flat_map(|pair| pair.record.members.into_iter().zip(pair.alive));
+        let mut nodes: Vec<_> = members.filter_map(|(node, alive)| alive.then_some(node)).collect();
+        let now = self.world.clock().elapsed();
+        nodes.sort_by_key(|node| self.links.pace.is_shunned(*node, now));
+        for node in nodes.into_iter().take(LOCATORS_TRIED) {
+            answers.messages += 1;
+            let reply = self.links.call(node, Request::Locate { locator }, Body::empty()).await;
+            let Ok(Response::Located(located)) = reply.map(|reply| reply.response) else {
+                continue;
+            };
+            answers.messages = answers.messages.saturating_add(located.messages);
+            answers.round_trips = answers.round_trips.saturating_add(1 + located.round_trips);
+            let new: Vec<_> =
+                located.pairs.into_iter().filter(|pair| !answers.is_asked(pair)).collect();
+            if !new.is_empty() {
+                self.ask_pairs(sought, &new, 1, answers).await?;
+            }
+            return Ok(located.rung);
+        }
+        Ok(Rung::Nowhere)
+    }
+}

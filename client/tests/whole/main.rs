@@ -1,0 +1,9 @@
+//! The client against nodes in memory that keep the protocol, or break it on purpose.
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
+
+mod cluster;
+mod damage;
+mod node;
+mod round_trips;
+mod small;
+mod tasks;
