@@ -26,7 +26,6 @@ demo: build ## ten nodes here: store files, kill a pair, read all back
 
 test: build ## run all tests
 	cargo nextest run --workspace --release --profile $(NEXTEST_PROFILE)
-	cargo test --workspace --release --doc
 
 lint: ## formatting, clippy, and cargo-deny if it is installed
 	cargo fmt --all --check

@@ -1,6 +1,8 @@
 //! Gets a file: the manifest page by page, one slice ahead of the one that is written,
 //! and every byte checked before it counts.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,105 +11,22 @@ use defs_core::ids::{Digest, FileId, PairId, SliceNo};
 use defs_core::manifest::{FileHead, ManifestPage, SliceEntry, content_digest, slice_digest};
 use defs_core::port::{Compute as _, Randomness as _};
 use defs_core::record::RecordKey;
-use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::journal::{Claim, Journal, JournalError, SliceRow};
+pub use error::{DownloadError, ShortSlice};
+
+use crate::journal::{Claim, Journal, SliceRow};
 use crate::keys::{FileKey, FileLock};
 use crate::nodes::Nodes;
 use crate::pipeline::FileContext;
-use crate::pipeline::encrypt::{DecryptError, decrypt};
+use crate::pipeline::encrypt::decrypt;
 use crate::pipeline::fetch::{DamagedShard, FetchError, Wanted};
 use crate::pipeline::index::{ManifestError, open_page};
 use crate::pipeline::ranges::is_worth_it;
-use crate::pipeline::sink::{SinkError, SliceWriter};
+use crate::pipeline::sink::SliceWriter;
 use crate::ports::World;
 use crate::progress::Watcher;
-use crate::records::{Lookup, ReadRecordError, Sought};
-
-/// A slice that can't be had now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShortSlice {
-    /// Which one.
-    pub slice: SliceNo,
-    /// Shards that are held somewhere.
-    pub have: usize,
-    /// Shards needed.
-    pub need: usize,
-}
-
-impl std::fmt::Display for ShortSlice {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let short = self.need.saturating_sub(self.have);
-        write!(out, "slice {} ({short} shards short)", self.slice)
-    }
-}
-
-fn listed(slices: &[ShortSlice]) -> String {
-    slices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Why a download failed.
-#[derive(Debug, Clone, Error)]
-pub enum DownloadError {
-    /// The manifest was not found.
-    #[error(transparent)]
-    Record(#[from] ReadRecordError),
-    /// The manifest was not opened.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// Too many shards of some slices are away.
-    #[error("the file can't be had now: {}", listed(.slices))]
-    TooFewShards {
-        /// The slices that can't be had.
-        slices: Vec<ShortSlice>,
-        /// Why the first of them can't.
-        source: FetchError,
-    },
-    /// A slice was not had for another reason.
-    #[error("failed to fetch the file")]
-    Fetch(#[source] FetchError),
-    /// A slice is not what was put.
-    #[error("failed to decrypt the file")]
-    Decrypt(#[from] DecryptError),
-    /// The slices are right and the whole is not.
-    #[error("the content of {file} is not what its manifest says")]
-    OtherContent {
-        /// The file.
-        file: FileId,
-    },
-    /// The range is not within the file.
-    #[error("bytes {} to {} were asked for, the file has {length}", .range.start, .range.end)]
-    Range {
-        /// What was asked for.
-        range: Range<u64>,
-        /// Bytes of the file.
-        length: u64,
-    },
-    /// The bytes were not written.
-    #[error("failed to write what was got")]
-    Sink(#[from] SinkError),
-    /// The journal failed.
-    #[error("failed to keep the download's progress")]
-    Journal(#[from] JournalError),
-}
-
-impl DownloadError {
-    /// Whether the same download may succeed later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Record(error) => error.is_retryable(),
-            Self::TooFewShards { .. } | Self::Fetch(_) => true,
-            Self::Manifest(_)
-            | Self::Decrypt(_)
-            | Self::OtherContent { .. }
-            | Self::Range { .. }
-            | Self::Sink(_)
-            | Self::Journal(_) => false,
-        }
-    }
-}
+use crate::records::{Lookup, Sought};
 
 /// A file whose manifest is open.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 mod format;
 mod plan;
+mod state;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub(crate) use plan::{DownloadPlan, FileStamp, Plan, SliceRow, UploadPlan};
 
 use crate::database::{Database, DatabaseError};
 use crate::keys::{Drawer, NotSealedHere, Owner};
+use state::{state_name, state_of};
 
 /// Finished tasks that are still listed.
 const FINISHED_MAX: u32 = 200;
@@ -334,23 +336,6 @@ fn slice_place(task: i64, number: u32) -> [u8; 12] {
     place[..8].copy_from_slice(&task.to_le_bytes());
     place[8..].copy_from_slice(&number.to_le_bytes());
     place
-}
-
-const STATES: &[(TaskState, &str)] = &[
-    (TaskState::Queued, "queued"),
-    (TaskState::Running, "running"),
-    (TaskState::Paused, "paused"),
-    (TaskState::Done, "done"),
-    (TaskState::Failed, "failed"),
-    (TaskState::Cancelled, "cancelled"),
-];
-
-fn state_name(state: TaskState) -> &'static str {
-    STATES.iter().find(|(known, _)| *known == state).map_or("failed", |(_, name)| name)
-}
-
-fn state_of(name: &str) -> Option<TaskState> {
-    STATES.iter().find(|(_, known)| *known == name).map(|(state, _)| *state)
 }
 
 /// SQLite's integers have a sign; no file is that long.

@@ -17,6 +17,7 @@ pub(crate) mod encrypt;
 pub(crate) mod fetch;
 pub(crate) mod index;
 pub(crate) mod keep;
+mod members;
 pub(crate) mod ranges;
 pub(crate) mod sink;
 pub(crate) mod source;

@@ -1,5 +1,6 @@
 //! Records on their pairs: written to a quorum, read from a quorum.
 
+mod ask;
 mod read;
 mod write;
 

@@ -70,7 +70,9 @@ impl Behaviour {
         let discovery = &config.discovery;
         let mdns = || mdns::tokio::Behaviour::new(mdns::Config::default(), me);
         let identify = identify::Config::new(PROGRAM.to_owned(), key.public())
-            .with_agent_version(format!("defs/{}", env!("CARGO_PKG_VERSION")));
+            .with_agent_version(format!("defs/{}", env!("CARGO_PKG_VERSION")))
+            // The address book and the routing table know whom to dial where, TCP first.
+            .with_cache_size(0);
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits(&config.limits)),
             memory: config

@@ -91,10 +91,10 @@ impl<W: World> Links<W> {
         self.identity.get()
     }
 
-    /// The network; all zeros before anybody has said it, which no network is.
+    /// The network; unknown before anybody has said it.
     pub(crate) fn network(&self) -> NetworkId {
         let genesis = self.identity.get().map(Genesis::network);
-        genesis.or(self.expected).unwrap_or(NetworkId([0; 32]))
+        genesis.or(self.expected).unwrap_or(NetworkId::UNKNOWN)
     }
 
     /// One exchange, after a hello if there was none.

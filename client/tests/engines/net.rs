@@ -171,8 +171,8 @@ impl Net {
         };
         let identity = SecretKey::from_seed(&[0x11; 32]);
         let contacts = self.nodes.keys().copied().collect();
-        let mut config = ClientConfig::new(home.to_owned(), identity, contacts);
-        config.network = Some(self.genesis.network());
+        // The network is adopted from the first node that is met.
+        let config = ClientConfig::new(home.to_owned(), identity, contacts);
         Client::open(ports, config).await.unwrap()
     }
 }

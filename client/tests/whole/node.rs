@@ -158,13 +158,8 @@ impl Node {
             Request::StoreShard(store) => self.store(cluster, store, body).await,
             Request::ReadShard(read) => self.read_shard(caller, read),
             Request::Renew { shards, both, .. } => {
-                let mine = self.held(&shards);
                 self.check_renewal(caller, &shards)?;
-                let theirs =
-                    if both { cluster.partner(self.id)?.held(&shards) } else { mine.clone() };
-                bare(Response::Held(
-                    mine.iter().zip(theirs).map(|(one, other)| *one && other).collect(),
-                ))
+                self.with_partner(cluster, both, |node| node.held(&shards))
             }
             Request::Commit { commits, both } => {
                 let stripes: Vec<_> = commits.iter().map(|one| one.body.stripe).collect();
@@ -173,12 +168,7 @@ impl Node {
                         self.authorised(cluster, one, lock)
                     })?;
                 }
-                let mine = self.commit(&stripes);
-                let theirs =
-                    if both { cluster.partner(self.id)?.commit(&stripes) } else { mine.clone() };
-                bare(Response::Held(
-                    mine.iter().zip(theirs).map(|(one, other)| *one && other).collect(),
-                ))
+                self.with_partner(cluster, both, |node| node.commit(&stripes))
             }
             Request::Delete { tombstones, both } => {
                 for one in &tombstones {
@@ -212,6 +202,21 @@ impl Node {
             }
             _ => Err(refuse(Reason::Malformed)),
         }
+    }
+
+    /// What both members hold, where both are asked.
+    fn with_partner(
+        &self,
+        cluster: &Cluster,
+        both: bool,
+        ask: impl Fn(&Self) -> Vec<bool>,
+    ) -> Answer {
+        let mut held = ask(self);
+        if both {
+            let theirs = ask(cluster.partner(self.id)?.as_ref());
+            held.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine &= theirs);
+        }
+        bare(Response::Held(held))
     }
 
     fn hello(&self, network: defs_core::ids::NetworkId) -> Answer {

@@ -26,6 +26,8 @@ async fn small_files_put_together_travel_together_and_come_back_each_by_itself()
     let files: std::collections::BTreeSet<_> = stored.iter().map(|one| one.ticket.file).collect();
     assert_eq!(files.len(), 200);
 
+    // What is asked of a node while it answers travels together.
+    cluster.break_all(|faults| faults.delay = std::time::Duration::from_millis(10));
     let gets = (0..200_u8).map(|number| {
         let client = client.clone();
         async move {

@@ -1,9 +1,9 @@
 //! Shard files, segments and RocksDB: what a node keeps on its disk.
 //!
-//! The index ([`index`]) alone says what is stored; it is written last and synced. The
-//! sealed bytes of large shards are files ([`receive`]), those of small ones lie in
-//! segments ([`segment`]), both as entries ([`entry`]) that tell by themselves what they
-//! are, so that [`fsck`] can rebuild the index. [`open`] clears up after a crash.
+//! The index (`index`) alone says what is stored; it is written last and synced. The
+//! sealed bytes of large shards are files (`receive`), those of small ones lie in
+//! segments (`segment`), both as entries (`entry`) that tell by themselves what they
+//! are, so that [`fsck`] can rebuild the index. `open` clears up after a crash.
 
 mod apply;
 mod compact;

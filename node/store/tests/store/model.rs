@@ -132,7 +132,7 @@ async fn seen(disk: &impl Disk) -> Seen {
 }
 
 proptest! {
-    #![proptest_config(test_runner::Config { cases: 24, ..test_runner::Config::default() })]
+    #![proptest_config(test_runner::Config { cases: 8, ..test_runner::Config::default() })]
     #[test]
     fn the_store_is_the_disk_in_memory(deeds in collection::vec(deed(), 1..30)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,0 +1,180 @@
+//! One shard from one pair: the member that answers sooner is asked first, the other one
+//! when that fails, lies or is slow.
+
+use bytes::BytesMut;
+use defs_codec::OpenError;
+use defs_core::body::Body;
+use defs_core::ids::{NodeId, PairId, ShardIndex};
+use defs_core::message::{ReadShard, Reason, Request, Response, ShardKey};
+use defs_core::network::PairRecord;
+use defs_core::port::{CallError, Clock as _, Compute as _};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+use super::code::{Lengths, open_into_room};
+use super::fetch::{DamagedShard, ShardError, Wanted};
+use crate::nodes::{AskPairError, Nodes};
+use crate::peers::{Kind, unexpected};
+use crate::ports::World;
+
+/// A node that sends nothing of a body for so long is given up.
+const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(15);
+
+impl<W: World> Nodes<W> {
+    /// From the likelier member; from the other one if that fails, lies or is slow.
+    pub(super) async fn fetch_from_pair(
+        &self,
+        wanted: Wanted<'_>,
+        (index, pair): (ShardIndex, PairId),
+        lengths: Lengths,
+        (room, damaged): (BytesMut, &mut Vec<DamagedShard>),
+    ) -> Result<BytesMut, ShardError> {
+        let kind = Kind::Shard(lengths.sealed);
+        let record = self.pair(pair).await?;
+        let [first, second] = self.members_in_order(&record, kind);
+        let key = ShardKey { stripe: wanted.entry.stripe, index };
+        let mut asked = FuturesUnordered::new();
+        asked.push(self.read_from(first, wanted, key, lengths));
+        let mut spare = Some(second);
+        let mut slow = Box::pin(self.world.clock().sleep(self.links.pace.hedge_after(first, kind)));
+        let (mut room, mut last) = (Some(room), None);
+        while !asked.is_empty() {
+            let finished = tokio::select! {
+                biased;
+                finished = asked.next() => finished,
+                () = &mut slow, if spare.is_some() => None,
+            };
+            match finished {
+                Some((node, Ok(sealed))) => {
+                    let into = room.take().unwrap_or_else(|| {
+                        BytesMut::zeroed(usize::try_from(lengths.shard).unwrap_or(0))
+                    });
+                    match self.open(wanted, index, sealed, into).await {
+                        Ok(opened) => return Ok(opened),
+                        Err(source) => {
+                            let slice = wanted.number;
+                            tracing::warn!(%slice, %index, %pair, %node, "damaged shard");
+                            self.links.pace.failed(node, self.world.clock().elapsed());
+                            damaged.push(DamagedShard { slice, index, pair, node });
+                            last = Some(ShardError::Damaged { pair, node, source });
+                        }
+                    }
+                }
+                Some((_, Err(source))) => {
+                    // A lie is worth more than a member that is away: keep it as the cause.
+                    last = last.or(Some(AskPairError::Call { pair, source }.into()));
+                }
+                None => {}
+            }
+            if let Some(node) = spare.take() {
+                asked.push(self.read_from(node, wanted, key, lengths));
+            }
+        }
+        Err(last.unwrap_or(ShardError::Pair(AskPairError::Unknown(pair))))
+    }
+
+    pub(crate) fn members_in_order(&self, record: &PairRecord, kind: Kind) -> [NodeId; 2] {
+        let view = self.directory.view();
+        let alive = view.pairs.get(&record.pair).map_or([true; 2], |pair| pair.alive);
+        self.links.pace.order(record.members, alive, kind, self.world.clock().elapsed())
+    }
+
+    async fn open(
+        &self,
+        wanted: Wanted<'_>,
+        index: ShardIndex,
+        sealed: Vec<u8>,
+        room: BytesMut,
+    ) -> Result<BytesMut, OpenError> {
+        let (file, number, salt) = (wanted.file.clone(), wanted.number, wanted.entry.salt);
+        let opening = move || open_into_room(&file, (number, &salt), index, &sealed, room);
+        self.world.compute().run(opening).await
+    }
+
+    /// A shard's sealed bytes from one node, with what the node's pace learns from it.
+    async fn read_from(
+        &self,
+        node: NodeId,
+        wanted: Wanted<'_>,
+        key: ShardKey,
+        lengths: Lengths,
+    ) -> (NodeId, Result<Vec<u8>, CallError>) {
+        let began = self.world.clock().elapsed();
+        self.links.pace.begins(node);
+        let underway = Underway { nodes: self, node, over: false };
+        let read = self.read_sealed(node, wanted, key, lengths.sealed).await;
+        underway.ends();
+        let now = self.world.clock().elapsed();
+        match &read {
+            Ok(_) => {
+                let took = now.saturating_sub(began);
+                self.links.pace.answered(node, Kind::Shard(lengths.sealed), took);
+            }
+            Err(error) if error.refusal().is_some_and(|why| why.reason == Reason::NotFound) => {
+                self.links.pace.given_up(node);
+            }
+            Err(_) => self.links.pace.failed(node, now),
+        }
+        (node, read)
+    }
+
+    async fn read_sealed(
+        &self,
+        node: NodeId,
+        wanted: Wanted<'_>,
+        key: ShardKey,
+        length: u64,
+    ) -> Result<Vec<u8>, CallError> {
+        let request = Request::ReadShard(ReadShard { key, range: None });
+        let reply = self.links.call_as_owner(node, &wanted.file.lock, request).await?;
+        match reply.response {
+            Response::Shard { length: whole } if whole == length && reply.body.left() == length => {
+                self.collect(node, reply.body).await
+            }
+            Response::Shard { .. } => Err(unexpected(node, "the shard has another length")),
+            _ => Err(unexpected(node, "a shard was asked for and something else answered")),
+        }
+    }
+
+    /// All bytes of a body whose length was checked; a silent sender is given up.
+    pub(crate) async fn collect(&self, node: NodeId, mut body: Body) -> Result<Vec<u8>, CallError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(body.left()).unwrap_or(0));
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = body.next() => frame,
+                () = self.world.clock().sleep(SILENCE_MAX) => {
+                    return Err(CallError::TimedOut { to: node });
+                }
+            };
+            match frame {
+                Ok(Some(frame)) => bytes.extend_from_slice(&frame),
+                Ok(None) => return Ok(bytes),
+                Err(error) => {
+                    return Err(CallError::Unreachable { to: node, why: error.to_string() });
+                }
+            }
+        }
+    }
+}
+
+/// Gives the node's pace back what it was counting, if the exchange is dropped.
+struct Underway<'a, W: World> {
+    nodes: &'a Nodes<W>,
+    node: NodeId,
+    over: bool,
+}
+
+impl<W: World> Underway<'_, W> {
+    fn ends(mut self) {
+        self.over = true;
+    }
+}
+
+impl<W: World> Drop for Underway<'_, W> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.nodes.links.pace.given_up(self.node);
+        }
+    }
+}
