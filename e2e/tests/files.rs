@@ -64,14 +64,8 @@ fn a_flipped_byte_on_a_nodes_disk_is_found_and_read_around() {
     let user = User::with_nodes(10).unwrap();
     let bytes = noise(3, 20 * MIB);
     user.put_bytes("film", &bytes, &[]).unwrap();
-    let mut flipped = 0;
-    for node in 1..=10 {
-        flipped += flip_a_byte(&user.node_folder(node).join("store/shards"));
-    }
-    assert!(flipped > 0, "no shard file was found");
-    // Each pair has the shard twice, and only one of the two is read.
-    let run = user.run(&["--json", "get", "film", "-o", "/dev/stdout"]);
-    drop(run);
+    let flipped = flip_a_byte(&user.node_folder(1).join("store/shards"));
+    assert_eq!(flipped, 1, "no shard file was found");
     assert!(user.get_bytes("film").unwrap() == bytes);
 }
 

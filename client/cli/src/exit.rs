@@ -93,9 +93,8 @@ fn of_get(error: &GetError) -> Option<u8> {
 
 fn of_download(error: &DownloadError) -> Option<u8> {
     match error {
-        DownloadError::TooFewShards { .. } | DownloadError::Fetch(FetchError::TooFewShards { .. }) => {
-            Some(LOST)
-        }
+        DownloadError::TooFewShards { .. }
+        | DownloadError::Fetch(FetchError::TooFewShards { .. }) => Some(LOST),
         DownloadError::Sink(_) => Some(LOCAL),
         _ => None,
     }

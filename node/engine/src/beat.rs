@@ -123,7 +123,11 @@ impl<W: World> Engine<W> {
             let key = [b"card/".as_slice(), &card.card.key].concat();
             Change::Put(StateKey(key), card.encode())
         };
-        let changes = cards.iter().map(card_change).chain(pairs.iter().map(crate::form::pair_change)).collect();
+        let changes = cards
+            .iter()
+            .map(card_change)
+            .chain(pairs.iter().map(crate::form::pair_change))
+            .collect();
         let written = self.disk.apply(changes).await;
         if written.is_err() {
             self.membership.mark_dirty(&cards, pairs.iter().map(|pair| pair.record.pair));

@@ -356,7 +356,9 @@ impl<W: World> Engine<W> {
             Request::StripeStatus { stripe } => reply(self.stripe_status(caller, stripe).await),
             Request::Table => Reply::bare(Response::Table(Box::new(self.table()))),
             Request::Propose(proposal) => reply(self.take_proposal(caller, *proposal).await),
-            Request::Heartbeat { pair, epoch } => reply(self.take_heartbeat(caller, pair, epoch).await),
+            Request::Heartbeat { pair, epoch } => {
+                reply(self.take_heartbeat(caller, pair, epoch).await)
+            }
             Request::Locate { locator } => reply(self.locate(locator).await),
             Request::Found { locator, query, pair } => {
                 self.lookups.answered(&locator, query, pair);

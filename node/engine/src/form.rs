@@ -13,9 +13,7 @@ use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
 use defs_core::network::{PairRecord, Role, SignedPairRecord};
-use defs_core::port::{
-    Change, Clock, Disk, DiskError, Peers, Publish, Randomness, StateKey,
-};
+use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, Randomness, StateKey};
 use defs_core::statement::Statement;
 use defs_pairing::planner::{Match, plan};
 use defs_pairing::witness;

@@ -314,11 +314,7 @@ impl Membership {
     }
 
     /// Puts back what could not be written.
-    pub(crate) fn mark_dirty(
-        &self,
-        cards: &[SignedCard],
-        pairs: impl IntoIterator<Item = PairId>,
-    ) {
+    pub(crate) fn mark_dirty(&self, cards: &[SignedCard], pairs: impl IntoIterator<Item = PairId>) {
         let mut state = self.lock();
         let keys: BTreeSet<_> = cards.iter().map(|card| card.card.key).collect();
         let known = state.cards.iter().filter(|(_, known)| keys.contains(&known.card.card.key));

@@ -1,3 +1,5 @@
+//! What the serving side does with lanes, peers and bodies that misbehave.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! The laws of erasure coding.
+
 use defs_codec::erasure::padded_length;
 use defs_codec::{RestoreError, Shards, encode, rebuild, restore};
 use defs_core::ids::ShardIndex;

@@ -1,3 +1,5 @@
+//! The laws of sealing and opening.
+
 use defs_codec::seal::{HEAD, plain_length};
 use defs_codec::{
     OpenError, SealedPart, SealingKey, open, open_append, open_into, open_range, seal, seal_into,

@@ -1,3 +1,5 @@
+//! The laws of threshold shares.
+
 use defs_codec::{CombineError, Share, StripeSecret, combine, rebuild_share, share_digest};
 use defs_core::geometry::Geometry;
 use defs_core::ids::ShardIndex;

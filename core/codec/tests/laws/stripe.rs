@@ -1,3 +1,5 @@
+//! The laws of a whole stripe: sealing, describing, opening.
+
 use defs_codec::seal::HEAD;
 use defs_codec::stripe::CodedStripe;
 use defs_codec::{

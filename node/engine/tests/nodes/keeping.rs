@@ -125,8 +125,8 @@ async fn a_deletion_reaches_a_mirror_that_was_away() {
     let deleted = owner.ask(pair.primary(), Request::Delete { tombstones, both: true }).await;
     assert_eq!(deleted, Ok(Response::Done));
     assert_eq!(disk.usage().shards, 1);
-    let seed = (1..=2)
-        .find(|seed| SecretKey::from_seed(&[*seed; 32]).public().node_id() == pair.mirror());
+    let seed =
+        (1..=2).find(|seed| SecretKey::from_seed(&[*seed; 32]).public().node_id() == pair.mirror());
     net.start(seed.unwrap(), Arc::clone(&disk)).await;
     net.until("the mirror heard of the deletion", |_| disk.usage().shards == 0).await;
 }
@@ -145,7 +145,10 @@ async fn a_file_is_found_by_one_broadcast_whoever_is_asked() {
     let here = ask(pairs[0].mirror()).await;
     assert_eq!((here.pairs, here.rung, here.messages), (vec![pairs[0].pair], Rung::Local, 0));
     let there = ask(pairs[1].primary()).await;
-    assert_eq!((there.pairs, there.rung, there.round_trips), (vec![pairs[0].pair], Rung::Broadcast, 1));
+    assert_eq!(
+        (there.pairs, there.rung, there.round_trips),
+        (vec![pairs[0].pair], Rung::Broadcast, 1)
+    );
     let locator = defs_core::ids::Locator([1; 32]);
     let nowhere = owner.ask(pairs[1].primary(), Request::Locate { locator }).await.unwrap();
     let Response::Located(nowhere) = nowhere else { panic!("{nowhere:?}") };

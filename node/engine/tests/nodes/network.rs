@@ -176,7 +176,13 @@ impl Net {
     pub(crate) fn owner(&self, seed: u8) -> Owner {
         let key = SecretKey::from_seed(&[seed; 32]);
         let peer = SecretKey::from_seed(&[seed ^ 0x55; 32]).public().node_id();
-        Owner { key, me: peer, peers: self.net.peers(peer), network: self.network, clock: self.clock.clone() }
+        Owner {
+            key,
+            me: peer,
+            peers: self.net.peers(peer),
+            network: self.network,
+            clock: self.clock.clone(),
+        }
     }
 }
 
@@ -198,7 +204,12 @@ impl Owner {
         self.send(node, request, Body::empty()).await.map(|reply| reply.response)
     }
 
-    pub(crate) async fn send(&self, node: NodeId, request: Request, body: Body) -> Result<Reply, Refusal> {
+    pub(crate) async fn send(
+        &self,
+        node: NodeId,
+        request: Request,
+        body: Body,
+    ) -> Result<Reply, Refusal> {
         match self.peers.call(node, request, body).await {
             Ok(reply) => Ok(reply),
             Err(error) => Err(error.refusal().cloned().unwrap_or_else(|| {
@@ -235,7 +246,12 @@ impl Owner {
     }
 
     /// A stripe of `bytes`, unsigned.
-    pub(crate) fn stripe(&self, bytes: &[u8], (data, parity): (u32, u32), per_pair: u8) -> SealedStripe {
+    pub(crate) fn stripe(
+        &self,
+        bytes: &[u8],
+        (data, parity): (u32, u32),
+        per_pair: u8,
+    ) -> SealedStripe {
         let secret = defs_core::digest("test stripe", bytes);
         let terms = Terms { generation: 0, per_pair, lock: self.lock() };
         let geometry = Geometry::new(data, parity).unwrap();
@@ -243,7 +259,12 @@ impl Owner {
     }
 
     /// What is sent to store the shard at `place`.
-    pub(crate) fn store(&self, stripe: &SealedStripe, place: usize, pair: &PairRecord) -> (StoreShard, Body) {
+    pub(crate) fn store(
+        &self,
+        stripe: &SealedStripe,
+        place: usize,
+        pair: &PairRecord,
+    ) -> (StoreShard, Body) {
         let descriptor: Signed<StripeDescriptor> =
             sign_statement(&self.key, &self.network, stripe.descriptor.clone());
         let shard = &stripe.shards[place];
@@ -262,14 +283,25 @@ impl Owner {
         (store, Body::whole(shard.bytes.clone()))
     }
 
-    pub(crate) async fn put(&self, stripe: &SealedStripe, place: usize, pair: &PairRecord) -> Result<Response, Refusal> {
+    pub(crate) async fn put(
+        &self,
+        stripe: &SealedStripe,
+        place: usize,
+        pair: &PairRecord,
+    ) -> Result<Response, Refusal> {
         let (store, body) = self.store(stripe, place, pair);
         let reply = self.send(pair.primary(), Request::StoreShard(store), body).await;
         reply.map(|reply| reply.response)
     }
 
     /// A version of a record on `pairs`.
-    pub(crate) fn record(&self, file: u8, counter: u64, content: Content, pairs: &[PairId]) -> Record {
+    pub(crate) fn record(
+        &self,
+        file: u8,
+        counter: u64,
+        content: Content,
+        pairs: &[PairId],
+    ) -> Record {
         let (lock, file_random) = (self.lock(), [file; 32]);
         Record {
             key: RecordKey::manifest(file_id(lock.script(), &file_random), 0),
@@ -287,7 +319,11 @@ impl Owner {
         Arc::new(sign_statement(&self.key, &self.network, record))
     }
 
-    pub(crate) async fn write(&self, record: &Arc<SignedRecord>, pair: &PairRecord) -> Result<Response, Refusal> {
+    pub(crate) async fn write(
+        &self,
+        record: &Arc<SignedRecord>,
+        pair: &PairRecord,
+    ) -> Result<Response, Refusal> {
         let request = Request::WriteRecords {
             pair: pair.pair,
             epoch: pair.epoch,

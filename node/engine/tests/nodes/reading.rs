@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use defs_core::body::Body;
+use defs_core::ids::NetworkId;
 use defs_core::ids::ShardIndex;
 use defs_core::message::{Hello, ReadShard, Reason, Request, Response, ShardKey};
-use defs_core::ids::NetworkId;
 use defs_core::statement::Session;
 use defs_identity::sign_statement;
 
 use crate::network::{HOUR_MS, Net, Owner, START, reason};
 
-async fn read(owner: &Owner, node: defs_core::ids::NodeId, key: ShardKey) -> Result<Vec<u8>, Reason> {
+async fn read(
+    owner: &Owner,
+    node: defs_core::ids::NodeId,
+    key: ShardKey,
+) -> Result<Vec<u8>, Reason> {
     let request = Request::ReadShard(ReadShard { key, range: None });
     let reply = owner.send(node, request, Body::empty()).await.map_err(|refusal| refusal.reason)?;
     Ok(reply.body.collect().await.unwrap())
@@ -72,9 +76,8 @@ async fn a_recorded_session_is_worth_nothing_after_the_node_restarted() {
     let request = Request::OpenSession(Box::new(recorded));
     assert_eq!(owner.ask(node, request.clone()).await, Ok(Response::Done));
     let disk = net.kill(&node);
-    let seed = (1..=2).find(|seed| {
-        defs_identity::SecretKey::from_seed(&[*seed; 32]).public().node_id() == node
-    });
+    let seed = (1..=2)
+        .find(|seed| defs_identity::SecretKey::from_seed(&[*seed; 32]).public().node_id() == node);
     net.start(seed.unwrap(), disk).await;
     assert_eq!(reason(owner.ask(node, request.clone()).await), Reason::SessionRefused);
     owner.hello(node).await;

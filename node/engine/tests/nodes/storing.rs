@@ -49,7 +49,8 @@ async fn bytes_that_are_not_what_their_name_says_are_stored_nowhere() {
     let stripe = owner.stripe(b"some bytes", (1, 0), 1);
     let (store, _) = owner.store(&stripe, 0, &pair);
     let wrong = vec![7; stripe.shards[0].bytes.len()];
-    let answer = owner.send(pair.primary(), Request::StoreShard(store), Body::whole(Bytes::from(wrong)));
+    let answer =
+        owner.send(pair.primary(), Request::StoreShard(store), Body::whole(Bytes::from(wrong)));
     assert_eq!(reason(answer.await), Reason::WrongBytes);
     for node in pair.members {
         assert_eq!(net.disk(&node).usage().shards, 0);
