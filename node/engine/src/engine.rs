@@ -14,8 +14,8 @@ use defs_core::network::{SignedCard, SignedPairRecord};
 use defs_core::port::{
     Clock, Disk, DiskError, Peers, Randomness, Reply, Service, StateKey, Verdict,
 };
-use defs_core::statement::{Operations, Session, Signed};
-use defs_identity::{CachedChecker, SecretKey, SessionTerms, UnixTime, check_session};
+use defs_core::statement::{Lock, Operations, Session, Signed, Statement};
+use defs_identity::{CachedChecker, SecretKey, SessionTerms, UnixTime, authorise, check_session};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -283,17 +283,26 @@ impl<W: World> Engine<W> {
     pub(crate) fn check_right(
         &self,
         caller: &NodeId,
-        lock: &defs_core::statement::Lock,
+        lock: &Lock,
         operations: Operations,
     ) -> Result<(), Refusal> {
-        let partner = self.membership.own_pair().and_then(|own| own.record.partner_of(&self.me));
         let now = self.clock.now();
-        if partner == Some(*caller)
+        if self.membership.partner() == Some(*caller)
             || self.connections.allows(caller, &lock.hash(), operations, now)
         {
             return Ok(());
         }
         Err(refuse(Reason::NoSession, "no session of this connection covers that"))
+    }
+
+    /// Whether an owner's statement opens `lock`.
+    pub(crate) fn check_statement<T: Statement>(
+        &self,
+        signed: &Signed<T>,
+        lock: &Lock,
+    ) -> Result<(), Refusal> {
+        authorise(signed, lock, &self.network, self.unix_time(), &self.checker)
+            .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))
     }
 
     fn hear_card(&self, card: SignedCard) -> Verdict {

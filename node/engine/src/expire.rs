@@ -15,7 +15,6 @@ use defs_identity::authorise;
 
 use crate::config::World;
 use crate::engine::Engine;
-use crate::keep::distinct;
 use crate::locate::Patience;
 
 /// Shards looked at in one step of the scan.
@@ -31,7 +30,7 @@ enum Siblings {
     /// Nobody who was asked knows of a commit.
     Uncommitted {
         /// The distinct indices that their holders spoke for.
-        indices: Vec<ShardIndex>,
+        indices: BTreeSet<ShardIndex>,
         /// Whether somebody of every pair of the network has spoken.
         all_pairs: bool,
     },
@@ -85,7 +84,7 @@ impl<W: World> Engine<W> {
         &self,
         stripe: StripeId,
         stored: &StoredShard,
-        mut indices: Vec<ShardIndex>,
+        mut indices: BTreeSet<ShardIndex>,
     ) -> Siblings {
         let tag = &stored.head.descriptor.body.tag;
         let mut likely: BTreeSet<PairId> =
@@ -115,7 +114,7 @@ impl<W: World> Engine<W> {
             all_pairs &= answered;
         }
         all_pairs &= self.membership.all_pairs().len() <= PAIRS_ASKED_MAX;
-        Siblings::Uncommitted { indices: distinct(indices), all_pairs }
+        Siblings::Uncommitted { indices, all_pairs }
     }
 
     async fn ask_holder(

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
+use defs_core::body::Body;
 use defs_core::format::Format;
-use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex, StripeId};
+use defs_core::ids::{Epoch, NodeId, PairId, StripeId};
 use defs_core::message::{BATCH_ITEMS_MAX, Reason, Refusal, Request, Response, ShardKey};
 use defs_core::network::PairRecord;
 use defs_core::port::{Change, Disk, Peers, ShardState, StateKey, StoredShard};
 use defs_core::statement::{Commit, Operations, Signed, Tombstone};
-use defs_identity::authorise;
 
 use crate::config::World;
 use crate::engine::Engine;
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
 
-/// The longest lease that a renewal gives.
-const RENEWAL_MAX: Duration = Duration::from_hours(7 * 24);
+/// The longest lease that a shard gets without a commit, at first and at each renewal.
+pub(crate) const LEASE_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// Where a stripe's tombstone is kept.
 pub(crate) fn tombstone_key(stripe: &StripeId) -> StateKey {
@@ -67,7 +67,7 @@ impl<W: World> Engine<W> {
         both: bool,
     ) -> Result<Response, Refusal> {
         bounded(shards.len())?;
-        let until = self.lease_clock() + lease.min(RENEWAL_MAX);
+        let until = self.lease_clock() + lease.min(LEASE_MAX);
         let (mut held, mut changes) = (Vec::new(), Vec::new());
         for key in &shards {
             let stored = self.disk.shard(*key).await.map_err(disk_refusal)?;
@@ -96,8 +96,7 @@ impl<W: World> Engine<W> {
             held.push(!shards.is_empty());
             for (key, stored) in shards {
                 let lock = &stored.head.descriptor.body.lock;
-                authorise(commit, lock, &self.network, self.unix_time(), &self.checker)
-                    .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))?;
+                self.check_statement(commit, lock)?;
                 if stored.state.commit.is_none() {
                     let state = ShardState { commit: Some(commit.clone()), ..stored.state };
                     changes.push(Change::ShardState(key, state));
@@ -140,10 +139,11 @@ impl<W: World> Engine<W> {
 
     /// Sends `request` to the other member of this node's pair.
     pub(crate) async fn ask_partner(&self, request: Request) -> Result<Response, Refusal> {
-        let partner = self.membership.own_pair().and_then(|own| own.record.partner_of(&self.me));
-        let partner =
-            partner.ok_or_else(|| refuse(Reason::Degraded, "this node has no partner"))?;
-        let answer = self.peers.call(partner, request, defs_core::body::Body::empty()).await;
+        let partner = self
+            .membership
+            .partner()
+            .ok_or_else(|| refuse(Reason::Degraded, "this node has no partner"))?;
+        let answer = self.peers.call(partner, request, Body::empty()).await;
         Ok(answer.map_err(partner_refusal)?.response)
     }
 
@@ -163,8 +163,7 @@ impl<W: World> Engine<W> {
             // and nothing to remember, or a stranger could fill the disk.
             let Some((_, first)) = shards.first() else { continue };
             let lock = &first.head.descriptor.body.lock;
-            authorise(&tombstone, lock, &self.network, self.unix_time(), &self.checker)
-                .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))?;
+            self.check_statement(&tombstone, lock)?;
             changes.extend(shards.iter().map(|(key, _)| Change::DeleteShard(*key)));
             changes.push(Change::Put(tombstone_key(&tombstone.body.stripe), tombstone.encode()));
             meant.push(tombstone);
@@ -207,11 +206,4 @@ pub(crate) fn bounded(items: usize) -> Result<(), Refusal> {
         return Err(refuse(Reason::Malformed, detail));
     }
     Ok(())
-}
-
-/// Indices as a sorted set, for counting.
-pub(crate) fn distinct(mut indices: Vec<ShardIndex>) -> Vec<ShardIndex> {
-    indices.sort_unstable();
-    indices.dedup();
-    indices
 }

@@ -213,6 +213,11 @@ impl Membership {
         state.own.and_then(|pair| state.pairs.get(&pair).cloned())
     }
 
+    /// The other member of this node's pair.
+    pub(crate) fn partner(&self) -> Option<NodeId> {
+        self.lock().partner(self.me)
+    }
+
     /// Whether `node` is admitted, as far as is known here.
     pub(crate) fn is_admitted(&self, node: &NodeId) -> bool {
         self.lock().cards.contains_key(node)
@@ -234,9 +239,7 @@ impl Membership {
         if let Some(known) = state.cards.get_mut(node) {
             known.heard = None;
         }
-        let partner =
-            state.own.and_then(|pair| state.pairs.get(&pair)?.record.partner_of(&self.me));
-        if partner == Some(*node) {
+        if state.partner(self.me) == Some(*node) {
             state.partner_heard = None;
         }
     }
@@ -331,6 +334,12 @@ impl Membership {
     /// Every pair that is known.
     pub(crate) fn all_pairs(&self) -> Vec<PairRecord> {
         self.lock().pairs.values().map(|pair| pair.record.clone()).collect()
+    }
+}
+
+impl State {
+    fn partner(&self, me: NodeId) -> Option<NodeId> {
+        self.own.and_then(|pair| self.pairs.get(&pair)?.record.partner_of(&me))
     }
 }
 

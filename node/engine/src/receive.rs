@@ -13,16 +13,12 @@ use defs_core::network::{PairRecord, Role};
 use defs_core::port::{CallError, Clock, Disk, Peers, Reply, ShardState};
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::stripe::ShardHead;
-use defs_identity::authorise;
 
 use crate::config::World;
 use crate::engine::Engine;
-use crate::keep::tombstone_key;
+use crate::keep::{LEASE_MAX, tombstone_key};
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
 use crate::stamp::stamp;
-
-/// The longest lease that a shard gets without a commit.
-const LEASE_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// A shard's place among those on their way in; given back when dropped.
 struct Arriving<'a, W: World> {
@@ -56,10 +52,9 @@ impl<W: World> Engine<W> {
                 format!("pair {} has one member only now and takes no new shards", pair.pair),
             ));
         }
-        let _arriving = self.accept(&store.head, &body).await?;
+        let arriving = self.accept(&store.head, &body).await?;
         let (local, local_body) = Body::channel(body.left());
         let (remote, remote_body) = Body::channel(body.left());
-        let key = key_of(&store.head);
         let keep = self.disk.store(Arc::clone(&store.head), self.fresh_state(&store), local_body);
         let forward =
             self.peers.call(pair.mirror(), Request::MirrorShard(store.clone()), remote_body);
@@ -77,7 +72,7 @@ impl<W: World> Engine<W> {
             }
             (Ok(()), Ok(())) => {}
         }
-        let mut receipts = self.receipts(&store, &[key]);
+        let mut receipts = self.receipt(&store, arriving.key);
         receipts.push(theirs?);
         Ok(Response::Receipts(receipts))
     }
@@ -94,12 +89,12 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::NotAllowed, "only the primary may send shards to mirror"));
         }
         self.membership.heard_partner(self.clock.elapsed());
-        let _arriving = self.accept(&store.head, &body).await?;
+        let arriving = self.accept(&store.head, &body).await?;
         self.disk
             .store(Arc::clone(&store.head), self.fresh_state(&store), body)
             .await
             .map_err(disk_refusal)?;
-        Ok(Response::Receipts(self.receipts(&store, &[key_of(&store.head)])))
+        Ok(Response::Receipts(self.receipt(&store, arriving.key)))
     }
 
     /// The pair in which this node is asked to act, if it is in it as `role` now.
@@ -127,9 +122,7 @@ impl<W: World> Engine<W> {
         if share_digest(&descriptor.tag, &share) != descriptor.shares[usize::from(head.index.0)] {
             return Err(refuse(Reason::WrongBytes, "the share is not the descriptor's"));
         }
-        let now = self.unix_time();
-        authorise(&head.descriptor, &descriptor.lock, &self.network, now, &self.checker)
-            .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))?;
+        self.check_statement(&head.descriptor, &descriptor.lock)?;
         let stripe = descriptor.id();
         if self.disk.get(tombstone_key(&stripe)).await.map_err(disk_refusal)?.is_some() {
             return Err(refuse(Reason::Deleted, "the stripe was deleted by its owner"));
@@ -172,19 +165,16 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn receipts(&self, store: &StoreShard, keys: &[ShardKey]) -> Vec<SignedReceipt> {
-        let receipt = |key: &ShardKey| Receipt {
+    /// This node's receipt for one shard, as the list that a response carries.
+    fn receipt(&self, store: &StoreShard, key: ShardKey) -> Vec<SignedReceipt> {
+        let receipt = Receipt {
             kept: Kept::Shard(key.stripe, key.index),
             pair: store.pair,
             epoch: store.epoch,
             node: self.me,
         };
-        stamp(&self.key, &self.network, &keys.iter().map(receipt).collect::<Vec<_>>())
+        stamp(&self.key, &self.network, &[receipt])
     }
-}
-
-fn key_of(head: &ShardHead) -> ShardKey {
-    ShardKey { stripe: head.descriptor.body.id(), index: head.index }
 }
 
 /// Each frame goes to both, as fast as the slower of the two takes it. Ends early when

@@ -8,17 +8,16 @@ use defs_core::digest::file_locator;
 use defs_core::ids::{Digest, Epoch, NodeId, PairId};
 use defs_core::message::{ItemResult, Reason, Refusal, Request, Response};
 use defs_core::network::{PairRecord, Role};
-use defs_core::port::{Change, Clock, Disk, Peers, Publish};
+use defs_core::port::{Change, Clock, Disk, Publish};
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::record::{HEADS_MAX, RecordKey, SignedRecord, merge_heads};
 use defs_core::statement::Operations;
-use defs_identity::authorise;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::config::World;
 use crate::engine::Engine;
 use crate::keep::bounded;
-use crate::refuse::{disk_refusal, partner_refusal, refuse};
+use crate::refuse::{disk_refusal, refuse};
 use crate::stamp::stamp;
 
 /// Locks that spread read-modify-write over keys: enough that writers of different
@@ -74,15 +73,14 @@ impl<W: World> Engine<W> {
             }
             let request =
                 Request::WriteRecords { pair, epoch, records: records.clone(), forward: false };
-            let body = defs_core::body::Body::empty();
-            self.peers.call(own.mirror(), request, body).await.map(Some)
+            self.ask_partner(request).await.map(Some)
         };
         let (mine, mirrored) = tokio::join!(mine, mirrored);
         let mine = mine?;
-        let Some(reply) = mirrored.map_err(partner_refusal)? else {
+        let Some(response) = mirrored? else {
             return Ok(Response::Written(mine));
         };
-        let Response::Written(theirs) = reply.response else {
+        let Response::Written(theirs) = response else {
             return Err(refuse(Reason::Degraded, "the mirror answered something else"));
         };
         if theirs.len() != mine.len() {
@@ -112,8 +110,7 @@ impl<W: World> Engine<W> {
         if !body.set.pairs.contains(pair) {
             return Err(refuse(Reason::NotAllowed, "the record's set does not name this pair"));
         }
-        authorise(record, &body.lock, &self.network, self.unix_time(), &self.checker)
-            .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))
+        self.check_statement(record, &body.lock)
     }
 
     /// Merges what was checked into the heads that are here, durable as a whole, and

@@ -43,7 +43,6 @@ impl<W: World> Engine<W> {
         let now = self.clock.elapsed();
         let alive = self.membership.partner_alive(now, self.config.timings.suspect_after);
         let pair_state = if alive { PairState::Healthy } else { PairState::Degraded };
-        let partner = own.as_ref().and_then(|own| own.partner_of(&self.me));
         let pair = own.and_then(|own| {
             let role = own.role_of(&self.me)?;
             Some((own.pair, own.epoch, role, pair_state))
@@ -64,7 +63,7 @@ impl<W: World> Engine<W> {
                 .clone(),
             state,
             pair,
-            partner,
+            partner: self.membership.partner(),
             usage: self.disk.usage(),
         }
     }
