@@ -1,4 +1,5 @@
 //! What a user does with files: put, list, get, delete, on real nodes that die.
+#![cfg(test)]
 
 use std::fs;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! What a user does wrong, and what they are told.
+#![cfg(test)]
 
 use std::fs;
 

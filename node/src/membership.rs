@@ -129,10 +129,10 @@ mod tests {
     fn node(folder: &Path, set: &[(&str, &Path)]) -> Result<Membership> {
         let mut settings = Settings::default();
         for (name, path) in set {
-            settings.set(name, path.to_str().unwrap()).unwrap();
+            settings.set(name, path.to_str().context("a Unicode path")?)?;
         }
-        let folder = DataFolder::open(folder).unwrap();
-        let key = SecretKey::from_bytes(&folder.key().unwrap()).unwrap();
+        let folder = DataFolder::open(folder)?;
+        let key = SecretKey::from_bytes(&*folder.key()?)?;
         Membership::find(&folder, &settings, &key)
     }
 

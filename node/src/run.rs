@@ -63,48 +63,77 @@ fn workers(settings: &Settings) -> usize {
 }
 
 async fn serve(settings: Settings, stop: CancellationToken) -> Result<()> {
+    let Opened { folder, store, swarm, engine } = open(&settings).await?;
+    let peers = swarm.handle();
+    let tasks = TaskTracker::new();
+    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, stop.clone()));
+    open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;
+    let running = swarm.serve(Arc::clone(&engine));
+    engine.start(&tasks, &stop);
+    tasks.spawn(follow_addresses(engine, peers, stop.clone()));
+    node.is_ready();
+    tracing::info!("ready");
+    stop.cancelled().await;
+    // First no new requests and the running ones to their end, then the tasks.
+    running.shutdown().await;
+    end(&tasks).await;
+    Ok(())
+}
+
+/// What a node has taken before it serves.
+struct Opened {
+    folder: DataFolder,
+    store: Store,
+    swarm: Swarm,
+    engine: Arc<Engine<Real>>,
+}
+
+/// Takes the disk, then the ports, and reads back what the node knew.
+async fn open(settings: &Settings) -> Result<Opened> {
     let folder = DataFolder::open(&settings.data_dir)?;
     let secret = folder.key()?;
     let key = SecretKey::from_bytes(&secret)?;
-    let membership = Membership::find(&folder, &settings, &key)?;
+    let membership = Membership::find(&folder, settings, &key)?;
     let capacity = folder.capacity(settings.capacity)?;
     let network = membership.genesis.network();
     let store = Store::open(StoreConfig::new(folder.store(), capacity, network))?;
-    let swarm = Swarm::start(swarm_config(&settings, secret)).await?;
-    let peers = swarm.handle();
+    let swarm = Swarm::start(swarm_config(settings, secret)).await?;
     let config = EngineConfig {
         genesis: membership.genesis,
         admission: membership.admission,
         labels: settings.labels.clone(),
         timings: Timings::default(),
     };
-    let disk = store.clone();
-    let engine: Arc<Engine<Real>> =
-        Engine::open(config, key, (peers.clone(), disk), (SystemClock::new(), OsRandom)).await?;
-    engine.set_addresses(peers.announced_addresses());
-    let tasks = TaskTracker::new();
-    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, stop.clone()));
+    let ports = (swarm.handle(), store.clone());
+    let engine = Engine::open(config, key, ports, (SystemClock::new(), OsRandom)).await?;
+    engine.set_addresses(swarm.handle().announced_addresses());
+    tracing::info!(node = %engine.me(), %network, capacity, "open");
+    Ok(Opened { folder, store, swarm, engine })
+}
+
+/// The admin socket, and the status port if it is wanted.
+async fn open_doors(
+    node: &Arc<Node>,
+    folder: &DataFolder,
+    settings: &Settings,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<()> {
     let admin = admin::listen(&folder.admin_socket())?;
-    tasks.spawn(admin::serve(Arc::clone(&node), admin, stop.clone()));
+    tasks.spawn(admin::serve(Arc::clone(node), admin, stop.clone()));
     if settings.status_port != 0 {
         let address = SocketAddr::new(settings.listen_address, settings.status_port);
         let listener = status_port::listen(address).await?;
-        tasks.spawn(status_port::serve(Arc::clone(&node), listener, stop.clone()));
+        tasks.spawn(status_port::serve(Arc::clone(node), listener, stop.clone()));
     }
-    let running = swarm.serve(Arc::clone(&engine));
-    engine.start(&tasks, &stop);
-    tasks.spawn(follow_addresses(Arc::clone(&engine), peers, stop.clone()));
-    node.is_ready();
-    tracing::info!(node = %engine.me(), network = %network, capacity, "ready");
-    stop.cancelled().await;
-    // First no new requests and the running ones to their end, then the tasks.
-    running.shutdown().await;
+    Ok(())
+}
+
+async fn end(tasks: &TaskTracker) {
     tasks.close();
     if tokio::time::timeout(STOP_WITHIN, tasks.wait()).await.is_err() {
         tracing::warn!("tasks were cut off at shutdown");
     }
     tracing::info!("stopped");
-    Ok(())
 }
 
 fn swarm_config(settings: &Settings, secret: zeroize::Zeroizing<[u8; 32]>) -> SwarmConfig {

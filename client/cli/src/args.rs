@@ -146,6 +146,7 @@ pub(crate) enum KeyCommand {
 }
 
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Put {
     /// Files; with -r also folders; `-` is the standard input
     #[arg(required = true, value_name = "PATH")]

@@ -113,8 +113,16 @@ mod tests {
     }
 
     fn tell_everything() {
+        tell_ours();
+        tell_others();
+    }
+
+    fn tell_ours() {
         tracing::debug!(target: "defs_engine", "ours in detail");
         tracing::info!(target: "defs_engine", shard = 7, "ours");
+    }
+
+    fn tell_others() {
         tracing::info!(target: "libp2p_swarm", "chatter");
         tracing::warn!(target: "libp2p_swarm", "trouble");
     }

@@ -1,5 +1,6 @@
 //! Engines over in-memory ports: what nodes do with shards, records, sessions and each
 //! other. Time is paused, randomness counted, so every run is the same.
+#![cfg(test)]
 
 mod forming;
 mod keeping;
