@@ -56,7 +56,7 @@ fn head(byte: u8) -> Arc<ShardHead> {
         descriptor: Signed { body: descriptor, unlock: unlock(byte) },
         index: ShardIndex(byte % 3),
         share: [byte; 32],
-        watched: vec![Watched { index: ShardIndex((byte + 1) % 3), pair: PairId([byte; 16]) }],
+        watched: vec![Watched { index: ShardIndex((byte % 3 + 1) % 3), pair: PairId([byte; 16]) }],
     })
 }
 
