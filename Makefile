@@ -8,10 +8,10 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test lint fmt pages doc bench e2e clean
+.PHONY: help bootstrap build demo test lint fmt pages doc bench bench-parts e2e clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bootstrap: ## install what a build needs and is missing here
 	@scripts/bootstrap
@@ -42,7 +42,12 @@ pages: ## write the documentation's pages that are made from the code
 doc: pages ## those, and the crates' own documentation
 	cargo doc --workspace --release --no-deps
 
-bench: bootstrap ## measure the parts and the whole
+# BENCH takes options: make bench BENCH="--quick --markdown table.md"
+bench: build ## measure the parts, and the whole on ten nodes: one table
+	$(BIN)/defs-bench $(BENCH)
+
+# Criterion's: finer, of single functions. Cargo's bench profile is release.
+bench-parts: build ## measure single functions of codec, store and swarm
 	cargo bench --workspace
 
 e2e: build ## run only the tests that start real processes

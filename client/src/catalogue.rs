@@ -46,7 +46,7 @@ pub enum CatalogueError {
 }
 
 /// An entry to be stored, sealed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SealedEntry {
     name: [u8; 32],
     sealed: Vec<u8>,
@@ -94,12 +94,7 @@ impl Catalogue {
         entries: Vec<(SealedEntry, bool)>,
     ) -> Result<Vec<Stored>, DatabaseError> {
         self.database
-            .write("store catalogue entries", move |connection| {
-                entries
-                    .into_iter()
-                    .map(|(entry, replace)| store_one(connection, &entry, replace))
-                    .collect()
-            })
+            .write("store catalogue entries", move |connection| store_all(connection, entries))
             .await
     }
 
@@ -110,6 +105,11 @@ impl Catalogue {
             .read("find a name", move |connection| sealed_of(connection, &hash))
             .await?;
         found.map(|sealed| self.open(&hash, &sealed)).transpose()
+    }
+
+    /// Opens what is to be stored.
+    pub(crate) fn open_sealed(&self, entry: &SealedEntry) -> Result<Entry, CatalogueError> {
+        self.open(&entry.name, &entry.sealed)
     }
 
     /// Opens what a newer entry has replaced.
@@ -158,6 +158,14 @@ impl Catalogue {
     }
 }
 
+/// Stores entries within a commit; each is stored or refused by itself.
+pub(crate) fn store_all(
+    connection: &Connection,
+    entries: Vec<(SealedEntry, bool)>,
+) -> rusqlite::Result<Vec<Stored>> {
+    entries.into_iter().map(|(entry, replace)| store_one(connection, &entry, replace)).collect()
+}
+
 fn sealed_of(connection: &Connection, name: &[u8; 32]) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
         .prepare_cached("SELECT sealed FROM entry WHERE name = ?1")?
@@ -179,6 +187,21 @@ fn store_one(
         .execute((&entry.name, &entry.sealed))?;
     Ok(before
         .map_or(Stored::New, |sealed| Stored::Replaced(SealedBefore { name: entry.name, sealed })))
+}
+
+/// A sealed entry is not much longer than the longest name.
+const SEALED_MAX: usize = 2 * NAME_MAX;
+
+impl Format for SealedEntry {
+    const NAME: &'static str = "a sealed catalogue entry";
+    fn write(&self, out: &mut Writer) {
+        out.raw(&self.name);
+        out.bytes(&self.sealed);
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let name = input.array("name")?;
+        Ok(Self { name, sealed: input.bytes("entry", SEALED_MAX)?.to_vec() })
+    }
 }
 
 impl Format for Entry {

@@ -2,12 +2,13 @@
 
 mod get;
 mod put;
-mod remove;
+pub(crate) mod remove;
 mod status;
 mod tasks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use defs_core::format::Format as _;
@@ -33,13 +34,17 @@ use crate::database::{Database, DatabaseError};
 use crate::directory::{Unreachable, View};
 use crate::journal::{Journal, TaskId};
 use crate::keys::Owner;
+use crate::memory::Memory;
 use crate::nodes::Nodes;
 use crate::peers::NetworkIdentity;
 use crate::ports::{Ports, World};
 use crate::small::{Batcher, Small};
 
-/// The memory that an upload or download may use for slices, unless it is set.
+/// The memory that uploads and downloads together use for slices, unless it is set.
 const MEMORY_BUDGET: Size = Size::mib(256);
+
+/// Bytes read or written at a time, unless it is set.
+const BUFFER: Size = Size::kib(256);
 
 /// What a client is made with, besides its ports.
 #[derive(Debug)]
@@ -53,15 +58,18 @@ pub struct ClientConfig {
     /// The network, where it is known; otherwise the first one that is met is adopted and
     /// never another one after that.
     pub network: Option<NetworkId>,
-    /// Bytes for slices in memory, for each upload or download.
+    /// Bytes for slices and shards in memory, for all uploads and downloads together.
     pub memory_budget: Size,
+    /// Bytes read or written at a time, of files and streams; at least 1.
+    pub buffer_size: Size,
 }
 
 impl ClientConfig {
     /// With the usual memory and no network known.
     #[must_use]
     pub fn new(home: PathBuf, identity: SecretKey, contacts: Vec<NodeId>) -> Self {
-        Self { home, identity, contacts, network: None, memory_budget: MEMORY_BUDGET }
+        let (memory_budget, buffer_size) = (MEMORY_BUDGET, BUFFER);
+        Self { home, identity, contacts, network: None, memory_budget, buffer_size }
     }
 }
 
@@ -109,7 +117,12 @@ pub(crate) struct Shared<W> {
     pub(crate) catalogue: Catalogue,
     pub(crate) journal: Journal,
     pub(crate) small: Small,
+    batcher: Arc<Batcher<W>>,
+    /// Whether what earlier processes left was looked for.
+    looked_back: AtomicBool,
     pub(crate) memory_budget: Size,
+    pub(crate) memory: Memory,
+    pub(crate) buffer: usize,
     pub(crate) running: Mutex<BTreeMap<TaskId, tasks::Running>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) closing: CancellationToken,
@@ -119,7 +132,7 @@ pub(crate) struct Shared<W> {
 impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
     /// Opens the owner's folder. Nothing is asked of the network yet.
     pub async fn open(ports: Ports<P, C, R, K>, config: ClientConfig) -> Result<Self, OpenError> {
-        let ClientConfig { home, identity, contacts, network, memory_budget } = config;
+        let ClientConfig { home, identity, contacts, network, memory_budget, buffer_size } = config;
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let owner = Arc::new(Owner::new(identity));
@@ -134,11 +147,9 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
         let nodes = Nodes::new(Arc::new(ports), identity, network, contacts, &tasks);
         let catalogue = Catalogue::new(database.clone(), Arc::clone(&owner));
         let journal = Journal::new(database.clone(), Arc::clone(&owner), &home);
-        let small = Small::start(Batcher {
-            nodes: nodes.clone(),
-            owner: Arc::clone(&owner),
-            catalogue: catalogue.clone(),
-        });
+        let stores = (catalogue.clone(), database.clone());
+        let batcher = Arc::new(Batcher::new(nodes.clone(), Arc::clone(&owner), stores, &home));
+        let small = Small::start(&batcher);
         let shared = Shared {
             nodes,
             owner,
@@ -146,7 +157,11 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
             catalogue,
             journal,
             small,
+            batcher,
+            looked_back: AtomicBool::new(false),
             memory_budget,
+            memory: Memory::new(memory_budget),
+            buffer: usize::try_from(buffer_size.0).unwrap_or(usize::MAX).max(1),
             running: Mutex::default(),
             tasks,
             _close_on_drop: closing.clone().drop_guard(),
@@ -225,6 +240,16 @@ pub enum ExplainError {
 impl<W: World> Shared<W> {
     /// Makes sure that the network is known, and remembers which one it is.
     pub(crate) async fn connect(&self) -> Result<(), ConnectError> {
+        self.meet().await?;
+        if !self.looked_back.swap(true, Ordering::Relaxed) {
+            let (batcher, closing) = (Arc::clone(&self.batcher), self.closing.clone());
+            self.tasks
+                .spawn(async move { closing.run_until_cancelled(batcher.finish_earlier()).await });
+        }
+        Ok(())
+    }
+
+    async fn meet(&self) -> Result<(), ConnectError> {
         let was_known = self.nodes.links.genesis().is_some();
         if was_known && !self.nodes.directory.view().pairs.is_empty() {
             return Ok(());
@@ -252,7 +277,7 @@ impl<W: World> Shared<W> {
             Ok(view) => view,
             Err(_) => self.nodes.directory.view(),
         };
-        defs_core::mode::choose(length, wish, self.nodes.directory.open_pairs(&view).len())
+        defs_core::mode::choose(length, wish, self.nodes.directory.open_pairs(&view).count())
     }
 
     pub(crate) fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskId, tasks::Running>> {

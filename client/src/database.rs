@@ -24,7 +24,7 @@ const COMMIT_MAX: usize = 256;
 const BUSY: Duration = Duration::from_secs(20);
 
 /// Grows with every change of the tables.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -41,6 +41,13 @@ const SCHEMA: &str = "
         task INTEGER NOT NULL, page INTEGER NOT NULL, sealed BLOB NOT NULL,
         PRIMARY KEY (task, page)
     ) WITHOUT ROWID;
+";
+
+/// What version 2 added: batches of small files.
+const SCHEMA_2: &str = "
+    CREATE TABLE batch (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, process TEXT NOT NULL, kept BLOB NOT NULL
+    );
 ";
 
 /// Why the local database didn't do what was asked.
@@ -237,21 +244,23 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Makes the tables, once, whichever process comes first.
+/// Makes the tables that are missing, once, whichever process comes first.
 fn migrate(path: &Path, writer: &mut Connection) -> Result<(), DatabaseError> {
     let failed = |source| opening(path, source);
     let transaction =
         writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let found: u32 =
         transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    match found {
-        0 => {
-            transaction.execute_batch(SCHEMA).map_err(failed)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
-        }
-        SCHEMA_VERSION => {}
+    let steps: &[&str] = match found {
+        0 => &[SCHEMA, SCHEMA_2],
+        1 => &[SCHEMA_2],
+        SCHEMA_VERSION => &[],
         _ => return Err(DatabaseError::Newer { path: path.to_owned(), found }),
+    };
+    for step in steps {
+        transaction.execute_batch(step).map_err(failed)?;
     }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 
@@ -309,12 +318,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_database_of_the_first_version_is_taken_over_with_all_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.db");
+        let first = Connection::open(&path).unwrap();
+        first.execute_batch(SCHEMA).unwrap();
+        first.execute("INSERT INTO meta VALUES ('a', x'01')", ()).unwrap();
+        first.pragma_update(None, "user_version", 1).unwrap();
+        drop(first);
+        let database = Database::open(&path, &TaskTracker::new()).await.unwrap();
+        assert_eq!(count(&database).await, 1);
+        let sql = "SELECT count(*) FROM batch";
+        let batches: i64 = database
+            .read("count batches", move |connection| {
+                connection.query_row(sql, (), |row| row.get(0))
+            })
+            .await
+            .unwrap();
+        assert_eq!(batches, 0);
+    }
+
+    #[tokio::test]
     async fn a_newer_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("client.db");
         let connection = Connection::open(&path).unwrap();
         connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
         let refused = Database::open(&path, &TaskTracker::new()).await;
-        assert!(matches!(refused, Err(DatabaseError::Newer { found: 2, .. })));
+        assert!(matches!(refused, Err(DatabaseError::Newer { found: 3, .. })));
     }
 }

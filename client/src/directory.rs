@@ -11,6 +11,7 @@ use defs_core::ids::{NetworkId, NodeId, PairId};
 use defs_core::message::{PairView, Request, Response, Table};
 use defs_core::network::{Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard};
 use defs_core::port::{CallError, Clock as _, Compute as _, Peers as _, Randomness as _};
+use defs_core::record::RECORD_PAIRS;
 use defs_core::statement::Statement as _;
 use defs_identity::{CachedChecker, verify_node};
 use thiserror::Error;
@@ -32,6 +33,9 @@ const AVOIDED: Duration = Duration::from_secs(10);
 
 /// Nodes that are asked for the table, one after the other, before giving up.
 const CONTACTS_TRIED: usize = 8;
+
+/// Parts in which a node may tell its table: some 30,000 nodes.
+const TABLE_PARTS_MAX: usize = 64;
 
 /// A pair as it is now.
 #[derive(Debug, Clone)]
@@ -87,7 +91,7 @@ pub(crate) struct Directory<W> {
     contacts: Mutex<BTreeSet<NodeId>>,
     /// When the table was last asked for; locked while it is.
     asked_at: tokio::sync::Mutex<Option<Duration>>,
-    avoided: Mutex<BTreeMap<PairId, Duration>>,
+    avoided: Mutex<BTreeMap<PairId, Avoided>>,
 }
 
 impl<W: World> Directory<W> {
@@ -169,26 +173,45 @@ impl<W: World> Directory<W> {
     }
 
     async fn ask(&self, node: NodeId) -> Result<View, CallError> {
-        let reply = self.links.call(node, Request::Table, Body::empty()).await?;
-        let Response::Table(table) = reply.response else {
-            return Err(unexpected(node, "the table was asked for and something else answered"));
-        };
+        let table = self.ask_whole(node).await?;
         let Some(genesis) = self.links.genesis().copied() else {
             return Err(unexpected(node, "it told a table and no network"));
         };
         let checker = Arc::clone(&self.links.checker);
-        let checking = move || verified(&genesis, *table, &checker);
+        let checking = move || verified(&genesis, table, &checker);
         Ok(self.world.compute().run(checking).await)
+    }
+
+    /// Every part of the table that `node` knows.
+    async fn ask_whole(&self, node: NodeId) -> Result<Table, CallError> {
+        let mut whole = Table::default();
+        let mut from = Some(0);
+        for _ in 0..TABLE_PARTS_MAX {
+            let Some(place) = from else { return Ok(whole) };
+            let request = Request::Table { from: place };
+            let reply = self.links.call(node, request, Body::empty()).await?;
+            let Response::Table(part) = reply.response else {
+                return Err(unexpected(
+                    node,
+                    "the table was asked for and something else answered",
+                ));
+            };
+            whole.cards.extend(part.cards);
+            whole.pairs.extend(part.pairs);
+            from = part.next;
+        }
+        Err(unexpected(node, "its table of the network doesn't end"))
     }
 
     /// Takes what is newer; a node that lags takes nothing back.
     fn merge(&self, mut told: View) -> Arc<View> {
         let known = self.view();
         for (id, pair) in &known.pairs {
-            match told.pairs.get(id) {
-                Some(newer) if newer.record.epoch >= pair.record.epoch => {}
-                _ => drop(told.pairs.insert(*id, pair.clone())),
-            }
+            let kept = match told.pairs.remove(id) {
+                Some(again) => newest(pair.clone(), again),
+                None => pair.clone(),
+            };
+            told.pairs.insert(*id, kept);
         }
         for (id, card) in &known.nodes {
             told.nodes.entry(*id).or_insert_with(|| card.clone());
@@ -205,22 +228,59 @@ impl<W: World> Directory<W> {
         told
     }
 
-    /// Nothing new is put on `pair` for a while.
+    /// Nothing new is put on `pair` for a while, while others will do.
     pub(crate) fn avoid(&self, pair: PairId, is_full: bool) {
         let until = self.world.clock().elapsed() + if is_full { FULL } else { AVOIDED };
-        self.avoided.lock().unwrap_or_else(PoisonError::into_inner).insert(pair, until);
+        let avoided = Avoided { until, is_full };
+        self.avoided.lock().unwrap_or_else(PoisonError::into_inner).insert(pair, avoided);
     }
 
     /// Pairs that take new things now, as far as is known.
-    pub(crate) fn open_pairs(&self, view: &View) -> Vec<(PairId, Pair)> {
+    pub(crate) fn open_pairs(&self, view: &View) -> OpenPairs {
         let now = self.world.clock().elapsed();
         let mut avoided = self.avoided.lock().unwrap_or_else(PoisonError::into_inner);
-        avoided.retain(|_, until| *until > now);
-        view.pairs
-            .iter()
-            .filter(|(id, pair)| pair.is_open() && !avoided.contains_key(id))
-            .map(|(id, pair)| (*id, pair.clone()))
-            .collect()
+        avoided.retain(|_, avoided| avoided.until > now);
+        let mut open = OpenPairs::default();
+        for (id, pair) in view.pairs.iter().filter(|(_, pair)| pair.is_open()) {
+            match avoided.get(id) {
+                None => open.first.push((*id, pair.clone())),
+                Some(Avoided { is_full: false, .. }) => open.last.push((*id, pair.clone())),
+                Some(Avoided { is_full: true, .. }) => open.full += 1,
+            }
+        }
+        open
+    }
+}
+
+/// Until when a pair is left alone, and why.
+#[derive(Debug, Clone, Copy)]
+struct Avoided {
+    until: Duration,
+    is_full: bool,
+}
+
+/// Pairs that take new things.
+#[derive(Debug, Default)]
+pub(crate) struct OpenPairs {
+    /// Those to try first.
+    pub(crate) first: Vec<(PairId, Pair)>,
+    /// Those that failed a moment ago.
+    pub(crate) last: Vec<(PairId, Pair)>,
+    /// How many more would take something, if they had room.
+    pub(crate) full: usize,
+}
+
+impl OpenPairs {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.first.len() + self.last.len()
+    }
+
+    /// Those that a record's set is drawn from: the ones to try first, if they are enough.
+    pub(crate) fn for_records(self) -> Vec<PairId> {
+        let is_enough = self.first.len() >= RECORD_PAIRS;
+        let last = self.last.into_iter().filter(|_| !is_enough);
+        self.first.into_iter().chain(last).map(|(id, _)| id).collect()
     }
 }
 
@@ -243,8 +303,42 @@ fn verified(genesis: &Genesis, table: Table, checker: &CachedChecker) -> View {
             (id, Pair { record: pair.record.record, alive: pair.alive, free, labels })
         })
     });
-    let pairs = pairs.collect();
-    View { pairs, nodes }
+    let mut view = View { pairs: BTreeMap::new(), nodes: BTreeMap::new() };
+    for (id, pair) in pairs {
+        let kept = match view.pairs.remove(&id) {
+            Some(before) => newest(before, pair),
+            None => pair,
+        };
+        view.pairs.insert(id, kept);
+    }
+    View { nodes, ..view }
+}
+
+/// Which of two tellings of a pair counts. An epoch has one record: of two, the one that
+/// was known first stays. A later epoch counts if it follows the known one.
+fn newest(known: Pair, told: Pair) -> Pair {
+    let (old, new) = (&known.record, &told.record);
+    if old == new {
+        return told;
+    }
+    if new.epoch < old.epoch {
+        return known;
+    }
+    if new.epoch > old.epoch && follows(old, new) {
+        return told;
+    }
+    tracing::warn!(pair = %old.pair, known = old.epoch.0, told = new.epoch.0,
+        "a node told of a pair what contradicts what is known of it");
+    known
+}
+
+/// The next epoch names the record before it. Where epochs between were missed, a member
+/// has to have stayed: strangers can't take a pair over by counting higher.
+fn follows(old: &PairRecord, new: &PairRecord) -> bool {
+    if old.epoch.0.checked_add(1) == Some(new.epoch.0) {
+        return new.previous == Some(old.digest());
+    }
+    new.members.iter().any(|member| old.members.contains(member))
 }
 
 fn room(card: &NodeCard) -> u64 {
@@ -275,4 +369,50 @@ fn is_signed(network: &NetworkId, pair: &PairView, checker: &CachedChecker) -> b
         .filter_map(|by| verify_node(&by.key, &said, &by.signature, checker).ok())
         .collect();
     pair.record.record.members.iter().all(|member| signers.contains(member))
+}
+
+#[cfg(test)]
+mod tests {
+    use defs_core::ids::{Digest, Epoch};
+
+    use super::*;
+
+    fn pair(epoch: u64, members: [u8; 2], previous: Option<Digest>) -> Pair {
+        Pair {
+            record: PairRecord {
+                pair: PairId([1; 16]),
+                epoch: Epoch(epoch),
+                members: members.map(|member| NodeId([member; 32])),
+                witnesses: vec![],
+                previous,
+            },
+            alive: [true; 2],
+            free: 1,
+            labels: [Labels::default(), Labels::default()],
+        }
+    }
+
+    fn counts(known: &Pair, told: &Pair) -> bool {
+        newest(known.clone(), told.clone()).record == told.record
+    }
+
+    #[test]
+    fn an_epoch_has_the_record_that_was_known_first_and_none_goes_back() {
+        let first = pair(3, [1, 2], Some(Digest([9; 32])));
+        assert!(!counts(&first, &pair(3, [1, 3], Some(Digest([9; 32])))));
+        assert!(!counts(&first, &pair(2, [1, 3], Some(Digest([9; 32])))));
+        // The same record again tells who is alive now.
+        let again = Pair { alive: [true, false], ..first.clone() };
+        assert_eq!(newest(first, again).alive, [true, false]);
+    }
+
+    #[test]
+    fn a_later_epoch_counts_if_it_follows_the_known_one() {
+        let first = pair(1, [1, 2], None);
+        let named = Some(first.record.digest());
+        assert!(counts(&first, &pair(2, [1, 3], named)));
+        assert!(!counts(&first, &pair(2, [1, 3], Some(Digest([9; 32])))));
+        assert!(counts(&first, &pair(5, [3, 2], Some(Digest([9; 32])))));
+        assert!(!counts(&first, &pair(u64::MAX, [3, 4], Some(Digest([9; 32])))));
+    }
 }

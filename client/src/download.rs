@@ -3,7 +3,7 @@
 
 mod error;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,12 +17,14 @@ pub use error::{DownloadError, ShortSlice};
 
 use crate::journal::{Claim, Journal, SliceRow};
 use crate::keys::{FileKey, FileLock};
+use crate::memory::{Memory, Taken, fetching};
 use crate::nodes::Nodes;
 use crate::pipeline::FileContext;
-use crate::pipeline::encrypt::decrypt;
-use crate::pipeline::fetch::{DamagedShard, FetchError, Wanted};
-use crate::pipeline::index::{ManifestError, open_page};
+use crate::pipeline::fetch::{FetchError, Wanted};
+use crate::pipeline::harm::{DamagedShard, Report};
+use crate::pipeline::index::{ManifestError, fits, open_page};
 use crate::pipeline::ranges::is_worth_it;
+use crate::pipeline::recover::Recovered;
 use crate::pipeline::sink::SliceWriter;
 use crate::ports::World;
 use crate::progress::Watcher;
@@ -81,7 +83,14 @@ impl OpenFile {
         let key = RecordKey::manifest(self.context.file, page);
         let found = nodes.read_record(Sought { key, lock: &self.context.lock }, &self.set).await?;
         let ManifestPage { slices, .. } = open_page(&found.head.body, &self.context.key)?;
-        Ok(slices)
+        match fits(&slices, self.context.geometry) {
+            Some(why) => Err(self.contradiction(why)),
+            None => Ok(slices),
+        }
+    }
+
+    fn contradiction(&self, why: &'static str) -> DownloadError {
+        ManifestError::Contradiction { file: self.context.file, why }.into()
     }
 
     /// All slices, in order.
@@ -108,6 +117,7 @@ pub(crate) struct Journalled<'a> {
 /// One download under way.
 pub(crate) struct Download<'a, W> {
     pub(crate) nodes: &'a Nodes<W>,
+    pub(crate) memory: &'a Memory,
     pub(crate) file: &'a OpenFile,
     pub(crate) watcher: Watcher,
     pub(crate) journalled: Option<Journalled<'a>>,
@@ -120,6 +130,8 @@ struct Piece {
     plain: Vec<u8>,
     decoded: bool,
     damaged: Vec<DamagedShard>,
+    /// What `plain` takes.
+    memory: Taken,
 }
 
 impl<W: World> Download<'_, W> {
@@ -172,7 +184,7 @@ impl<W: World> Download<'_, W> {
         writer: &mut SliceWriter,
     ) -> Result<(Downloaded, Vec<Digest>), DownloadError> {
         self.watcher.begins(0, Some(asked.end - asked.start));
-        let mut digests = Vec::new();
+        let (mut digests, length) = (Vec::new(), self.file.head.length);
         let written = self.written_before(writer).await;
         let (ready, mut pieces) = mpsc::channel::<Piece>(1);
         let fetching = async {
@@ -195,9 +207,15 @@ impl<W: World> Download<'_, W> {
                         return Ok(());
                     }
                 }
+                if start > length {
+                    break;
+                }
             }
             drop(ready);
-            Ok(())
+            if start == length {
+                return Ok(());
+            }
+            Err(self.file.contradiction("its slices are not as long as the file"))
         };
         let writing = async {
             let mut result = Downloaded::default();
@@ -217,6 +235,7 @@ impl<W: World> Download<'_, W> {
         let Some(journalled) = &self.journalled else { return kept };
         let mut at = 0;
         for (expected, (number, entry)) in (0_u32..).zip(&journalled.before) {
+            let _memory = self.memory.take(entry.length).await;
             let Some(bytes) = writer.read_back(at, entry.length).await else { break };
             let digest = self.nodes.world.compute().run(move || slice_digest(&bytes)).await;
             if *number != expected || digest != entry.digest {
@@ -236,29 +255,37 @@ impl<W: World> Download<'_, W> {
         entry: SliceEntry,
         part: Range<u64>,
     ) -> Result<Piece, DownloadError> {
-        let slice = SliceNo(number);
-        let wanted = Wanted { file: &self.file.context, number: slice, entry: &entry };
-        if is_worth_it(&part, entry.length)
-            && let Ok(plain) = self.nodes.fetch_range(wanted, part.clone()).await
-        {
-            return Ok(Piece { number, plain, entry, decoded: false, damaged: Vec::new() });
-        }
-        let fetched = match self.nodes.fetch(wanted).await {
-            Ok(fetched) => fetched,
-            Err(source @ FetchError::TooFewShards { .. }) => {
-                return Err(self.name_short(number, source).await);
-            }
-            Err(error) => return Err(DownloadError::Fetch(error)),
+        let (nobody, report) = (BTreeSet::new(), Report::default());
+        let wanted = Wanted {
+            file: &self.file.context,
+            number: SliceNo(number),
+            entry: &entry,
+            without: &nobody,
+            first: &nobody,
+            report: &report,
         };
-        let (key, named) = (Arc::clone(&self.file.context.key), entry.clone());
-        let opening = move || decrypt(&fetched.coded, &key, slice, &named);
-        let mut plain = self.nodes.world.compute().run(opening).await?.plain;
+        let length = part.end - part.start;
+        if is_worth_it(&part, entry.length) {
+            let mut memory = self.memory.take(fetching(length)).await;
+            if let Ok(plain) = self.nodes.fetch_range(wanted, part.clone()).await {
+                memory.keep(length);
+                let damaged = report.take();
+                return Ok(Piece { number, plain, entry, decoded: false, damaged, memory });
+            }
+        }
+        let mut memory = self.memory.take(fetching(entry.length)).await;
+        let Recovered { slice, decoded, .. } = match self.nodes.recover(wanted).await {
+            Ok(recovered) => recovered,
+            Err(source) => return Err(self.failed(number, source, report.take()).await),
+        };
+        let mut plain = slice.plain;
         if part != (0..entry.length) {
             plain.truncate(usize::try_from(part.end).unwrap_or(usize::MAX));
             plain.drain(..usize::try_from(part.start).unwrap_or(0));
         }
-        let (decoded, damaged) = (fetched.decoded, fetched.damaged);
-        Ok(Piece { number, entry, plain, decoded, damaged })
+        memory.keep(plain.capacity() as u64);
+        let damaged = report.take();
+        Ok(Piece { number, entry, plain, decoded, damaged, memory })
     }
 
     async fn write_piece(
@@ -267,9 +294,10 @@ impl<W: World> Download<'_, W> {
         writer: &mut SliceWriter,
         result: &mut Downloaded,
     ) -> Result<(), DownloadError> {
-        let Piece { number, entry, plain, decoded, damaged } = piece;
+        let Piece { number, entry, plain, decoded, damaged, memory } = piece;
         let bytes = plain.len() as u64;
         writer.write(plain).await?;
+        drop(memory);
         self.watcher.moved(bytes);
         result.bytes += bytes;
         result.decoded += usize::from(decoded);
@@ -282,20 +310,24 @@ impl<W: World> Download<'_, W> {
         Ok(())
     }
 
-    /// One slice can't be had: which others can't either, so that people know at once.
-    async fn name_short(&self, first: u32, source: FetchError) -> DownloadError {
-        let need = self.file.context.geometry.data();
-        let have = match &source {
-            FetchError::TooFewShards { have, .. } => *have,
-            FetchError::Manifest { .. } | FetchError::Restore { .. } => 0,
+    /// One slice can't be had: if for want of shards, which others can't either, so that
+    /// people know at once.
+    async fn failed(
+        &self,
+        first: u32,
+        source: FetchError,
+        damaged: Vec<DamagedShard>,
+    ) -> DownloadError {
+        let FetchError::TooFewShards { have, need, .. } = source else {
+            return DownloadError::Fetch { source, damaged };
         };
         let mut slices = vec![ShortSlice { slice: SliceNo(first), have, need }];
         match self.file.slices(self.nodes).await {
             Ok(all) => {
-                let skip = usize::try_from(first).unwrap_or(0) + 1;
-                let rest = all.get(skip..).unwrap_or_default();
-                let held = self.nodes.held_shards(&self.file.context.lock, rest).await;
-                for (slice, held) in (first + 1..).zip(held) {
+                let rest = (0..).zip(all).filter(|(number, _)| *number > first);
+                let (numbers, rest): (Vec<u32>, Vec<_>) = rest.unzip();
+                let held = self.nodes.held_shards(&self.file.context.lock, &rest).await;
+                for (slice, held) in numbers.into_iter().zip(held) {
                     let have = held.iter().filter(|members| members.contains(&Some(true))).count();
                     if have < need {
                         slices.push(ShortSlice { slice: SliceNo(slice), have, need });
@@ -307,6 +339,6 @@ impl<W: World> Download<'_, W> {
                 tracing::debug!(error, "the other slices weren't looked at");
             }
         }
-        DownloadError::TooFewShards { slices, source }
+        DownloadError::TooFewShards { slices, damaged, source }
     }
 }

@@ -15,10 +15,12 @@ pub(crate) mod census;
 pub(crate) mod code;
 pub(crate) mod encrypt;
 pub(crate) mod fetch;
+pub(crate) mod harm;
 pub(crate) mod index;
 pub(crate) mod keep;
 mod members;
 pub(crate) mod ranges;
+pub(crate) mod recover;
 pub(crate) mod sink;
 pub(crate) mod source;
 

@@ -22,7 +22,8 @@ pub(crate) struct OpenPair {
 /// The open pairs can't take a stripe as promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "{shards} shards with at most {per_pair} of them on a pair need {need} open pairs, {have} are open"
+    "{shards} shards with at most {per_pair} of them on a pair need {need} open pairs, {have} are \
+     open, {full} others have no room"
 )]
 pub struct TooFewPairs {
     /// Shards to be placed.
@@ -33,6 +34,8 @@ pub struct TooFewPairs {
     pub need: usize,
     /// Pairs open.
     pub have: usize,
+    /// Pairs that would be open if they had room.
+    pub full: usize,
 }
 
 /// How many shards of the stripe each pair has.
@@ -51,7 +54,7 @@ pub(crate) fn spread(
     let room: usize = pairs.iter().map(|pair| per_pair.saturating_sub(held_of(&held, pair))).sum();
     if room < shards {
         let need = shards.div_ceil(per_pair.max(1));
-        return Err(TooFewPairs { shards, per_pair, need, have: pairs.len() });
+        return Err(TooFewPairs { shards, per_pair, need, have: pairs.len(), full: 0 });
     }
     let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
     let mut placed = Vec::with_capacity(shards);
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn too_few_pairs_say_how_many_are_needed() {
         let refused = spread(14, 4, &pairs(3, 1), Held::new(), draws(1)).unwrap_err();
-        assert_eq!(refused, TooFewPairs { shards: 14, per_pair: 4, need: 4, have: 3 });
+        assert_eq!(refused, TooFewPairs { shards: 14, per_pair: 4, need: 4, have: 3, full: 0 });
     }
 
     proptest! {

@@ -1,7 +1,14 @@
 //! Small files, many at once: what is put while a batch is under way makes the next batch.
 //! The files of a batch share a lock, a signature, a set of pairs, one message to each of
 //! them and one commit of the catalogue; each has a key and an id of its own.
+//!
+//! A batch is durable here before it is sent and until its files are named. One that was
+//! cut off between is sent again, the same bytes, and named when a client is opened next.
 
+mod batches;
+mod earlier;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +17,15 @@ use defs_core::digest::BATCH_MAX;
 use defs_core::ids::{Digest, NetworkId};
 use defs_core::manifest::{content_digest, slice_digest};
 use defs_core::mode::Layout;
-use defs_core::port::{Clock as _, Compute as _, Randomness as _};
-use defs_core::record::{Record, RecordSet, SignedRecord};
+use defs_core::port::{Clock as _, Compute as _, Randomness as _, UnixMillis};
+use defs_core::record::{Record, RecordSet};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::catalogue::{Catalogue, Entry, SealedEntry, Stored};
-use crate::database::DatabaseError;
+use batches::{BatchId, Batches, KeptBatch};
+
+use crate::catalogue::{Catalogue, Entry, Stored};
+use crate::database::{Database, DatabaseError};
 use crate::directory::Unreachable;
 use crate::keys::{FileKey, FileLock, Owner};
 use crate::nodes::Nodes;
@@ -56,6 +65,14 @@ pub enum SmallError {
     /// The catalogue failed.
     #[error("failed to name the file")]
     Database(#[from] DatabaseError),
+    /// Other processes can't be told that this one works on the file.
+    #[error("failed to lock {path}")]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What failed.
+        source: Arc<std::io::Error>,
+    },
     /// The client is closing.
     #[error("the client is closing")]
     Closing,
@@ -91,17 +108,17 @@ pub(crate) struct Small(mpsc::Sender<Waiting>);
 
 /// What a batch is made with.
 pub(crate) struct Batcher<W> {
-    pub(crate) nodes: Nodes<W>,
-    pub(crate) owner: Arc<Owner>,
-    pub(crate) catalogue: Catalogue,
+    nodes: Nodes<W>,
+    owner: Arc<Owner>,
+    catalogue: Catalogue,
+    batches: Batches,
 }
 
 impl Small {
     /// Starts the task that makes batches; it ends with the last handle.
-    pub(crate) fn start<W: World>(batcher: Batcher<W>) -> Self {
+    pub(crate) fn start<W: World>(batcher: &Arc<Batcher<W>>) -> Self {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
-        let tasks = batcher.nodes.tasks.clone();
-        tasks.spawn(make_batches(Arc::new(batcher), waiting));
+        batcher.nodes.tasks.spawn(make_batches(Arc::clone(batcher), waiting));
         Self(sender)
     }
 
@@ -134,11 +151,22 @@ async fn make_batches<W: World>(batcher: Arc<Batcher<W>>, mut waiting: mpsc::Rec
 
 /// A batch that is sealed, signed and to be written as it is.
 struct Sealed {
-    records: Vec<Arc<SignedRecord>>,
+    batch: KeptBatch,
     made: Vec<(Ticket, Digest)>,
 }
 
 impl<W: World> Batcher<W> {
+    /// `home` is the client's folder.
+    pub(crate) fn new(
+        nodes: Nodes<W>,
+        owner: Arc<Owner>,
+        (catalogue, database): (Catalogue, Database),
+        home: &Path,
+    ) -> Self {
+        let batches = Batches::new(database, home, nodes.world.random().array());
+        Self { nodes, owner, catalogue, batches }
+    }
+
     /// Adds what comes within [`GATHERING`], up to a full batch.
     async fn gather(&self, waiting: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
         let mut over = std::pin::pin!(self.nodes.world.clock().sleep(GATHERING));
@@ -157,25 +185,41 @@ impl<W: World> Batcher<W> {
 
     async fn put_all(&self, files: Vec<SmallFile>) -> Vec<Answer> {
         let count = files.len();
-        let files = Arc::new(files);
-        match self.store(&files).await {
-            Ok(made) => self.name(&files, made).await,
-            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+        let (files, mut kept) = (Arc::new(files), None);
+        match self.store(&files, &mut kept).await {
+            Ok((id, sealed)) => self.name(id, sealed).await,
+            Err(error) => {
+                // Whoever put it is told that it failed: it must not come up later.
+                if let Some(id) = kept {
+                    self.forget(id).await;
+                }
+                (0..count).map(|_| Err(error.clone())).collect()
+            }
+        }
+    }
+
+    async fn forget(&self, id: BatchId) {
+        if let Err(error) = self.batches.forget(id).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "a batch of small files that failed may be tried again later");
         }
     }
 
     /// Stores a batch on some set of pairs. A set that fails is left for another one, and
-    /// then all is sealed anew, under other ids.
+    /// then all is sealed anew, under other ids. `kept` is what is in the database of it.
     async fn store(
         &self,
         files: &Arc<Vec<SmallFile>>,
-    ) -> Result<Vec<(Ticket, Digest)>, SmallError> {
+        kept: &mut Option<BatchId>,
+    ) -> Result<(BatchId, Sealed), SmallError> {
         let mut tried = 1;
         loop {
             let set = self.draw_set().await?;
-            let Sealed { records, made } = self.seal(files, set.clone()).await?;
-            match self.nodes.write_records(&set, &records).await {
-                Ok(()) => return Ok(made),
+            let sealed = self.seal(files, set.clone()).await?;
+            let id = self.batches.keep(&sealed.batch, *kept).await?;
+            *kept = Some(id);
+            match self.nodes.write_records(&set, &sealed.batch.records).await {
+                Ok(()) => return Ok((id, sealed)),
                 Err(error) if tried < SETS_TRIED && error.is_retryable() => {
                     error.failed.iter().for_each(|pair| self.nodes.directory.avoid(*pair, false));
                     tried += 1;
@@ -187,7 +231,7 @@ impl<W: World> Batcher<W> {
 
     async fn draw_set(&self) -> Result<RecordSet, SmallError> {
         let view = self.nodes.directory.fresh().await?;
-        let open = self.nodes.directory.open_pairs(&view).into_iter().map(|(id, _)| id).collect();
+        let open = self.nodes.directory.open_pairs(&view).for_records();
         draw_set(open, |bound| self.nodes.draw(bound)).ok_or(SmallError::NoPairs)
     }
 
@@ -199,38 +243,27 @@ impl<W: World> Batcher<W> {
         let lock = self.owner.lock(self.nodes.world.random().array());
         let (files, world) = (Arc::clone(files), Arc::clone(&self.nodes.world));
         let network = self.nodes.links.network();
+        let (catalogue, put_at) = (self.catalogue.clone(), self.nodes.world.clock().now());
         let sealing = move || {
-            let (mut records, mut made) = (Vec::new(), Vec::new());
+            let (mut records, mut made, mut entries) = (Vec::new(), Vec::new(), Vec::new());
             for file in files.iter() {
-                let (record, ticket) = seal_one(world.as_ref(), file, &lock, (network, &set))?;
+                let (record, ticket, digest) =
+                    seal_one(world.as_ref(), file, &lock, (network, &set))?;
+                let entry = entry_of(file, put_at, (&ticket, digest));
+                entries.push((catalogue.seal(&entry, world.random().array()), file.replace));
                 records.extend(record);
-                made.push(ticket);
+                made.push((ticket, digest));
             }
-            Ok(Sealed { records: sign(records, &lock, &network), made })
+            let batch = KeptBatch { records: sign(records, &lock, &network), entries };
+            Ok(Sealed { batch, made })
         };
         self.nodes.world.compute().run(sealing).await
     }
 
     /// Gives the stored files their names, all in one commit.
-    async fn name(&self, files: &[SmallFile], made: Vec<(Ticket, Digest)>) -> Vec<Answer> {
-        let put_at = self.nodes.world.clock().now();
-        let entries: Vec<(SealedEntry, bool)> = files
-            .iter()
-            .zip(&made)
-            .map(|(file, (ticket, digest))| {
-                let entry = Entry {
-                    name: file.name.clone(),
-                    length: file.content.len() as u64,
-                    mode: file.layout.mode,
-                    put_at,
-                    digest: *digest,
-                    ticket: ticket.share(),
-                };
-                let salt = self.nodes.world.random().array();
-                (self.catalogue.seal(&entry, salt), file.replace)
-            })
-            .collect();
-        match self.catalogue.store(entries).await {
+    async fn name(&self, id: BatchId, sealed: Sealed) -> Vec<Answer> {
+        let Sealed { batch, made } = sealed;
+        match self.batches.name(id, batch.entries).await {
             Ok(named) => made
                 .into_iter()
                 .zip(named)
@@ -241,13 +274,24 @@ impl<W: World> Batcher<W> {
     }
 }
 
+fn entry_of(file: &SmallFile, put_at: UnixMillis, (ticket, digest): (&Ticket, Digest)) -> Entry {
+    Entry {
+        name: file.name.clone(),
+        length: file.content.len() as u64,
+        mode: file.layout.mode,
+        put_at,
+        digest,
+        ticket: ticket.share(),
+    }
+}
+
 /// Seals one file into its record, under a key and an id of its own.
 fn seal_one<W: World>(
     world: &W,
     file: &SmallFile,
     lock: &FileLock,
     (network, set): (NetworkId, &RecordSet),
-) -> Result<(Vec<Record>, (Ticket, Digest)), ManifestError> {
+) -> Result<(Vec<Record>, Ticket, Digest), ManifestError> {
     let SmallFile { name, content, layout, .. } = file;
     let key = Arc::new(FileKey::from_bytes(world.random().array()));
     let file_random = world.random().array();
@@ -264,5 +308,5 @@ fn seal_one<W: World>(
     let context = FileContext { file: id, key, lock: lock.clone(), geometry };
     let version = Version { file_random, before: &Before::default(), set };
     let records = seal_pages(&pages, &context, version, || world.random().array());
-    Ok((records, (ticket, content_digest(&[slice_digest(content)]))))
+    Ok((records, ticket, content_digest(&[slice_digest(content)])))
 }

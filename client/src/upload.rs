@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::directory::Unreachable;
 use crate::journal::{Claim, Journal, JournalError, SliceRow, UploadPlan};
+use crate::memory::{Memory, coding, sealed};
 use crate::nodes::{AskPairError, Nodes};
 use crate::pipeline::FileContext;
 use crate::pipeline::carry::{CarryError, StoredStripe};
@@ -105,6 +106,7 @@ pub(crate) struct Uploaded {
 pub(crate) struct Upload<'a, W> {
     pub(crate) nodes: &'a Nodes<W>,
     pub(crate) journal: &'a Journal,
+    pub(crate) memory: &'a Memory,
     pub(crate) claim: &'a Claim,
     pub(crate) plan: &'a UploadPlan,
     pub(crate) file: FileContext,
@@ -167,6 +169,7 @@ impl<W: World> Upload<'_, W> {
     ) -> Result<(), UploadError> {
         for (number, entry) in stored {
             let slice = SliceNo(*number);
+            let _memory = self.memory.take(entry.length).await;
             let read = reader.read(slice, self.plan.slice_size).await?;
             let Some(Slice { plain, .. }) = read else {
                 return Err(UploadError::Differs { slice });
@@ -190,13 +193,16 @@ impl<W: World> Upload<'_, W> {
         let (ready, mut coded) = mpsc::channel(1);
         let window = Arc::new(Semaphore::new(SLICES_IN_FLIGHT));
         let skip: Vec<u32> = stored.keys().copied().collect();
+        let longest = self.plan.slice_size.min(reader.length().unwrap_or(u64::MAX));
         let coding = async move {
             for number in (0..).filter(|number| skip.binary_search(number).is_err()) {
                 let Ok(room) = Arc::clone(&window).acquire_owned().await else { break };
+                let mut memory = self.memory.take(coding(longest, self.plan.geometry)).await;
                 let slice = reader.read(SliceNo(number), self.plan.slice_size).await?;
                 let Some(slice) = slice else { break };
                 let stripe = self.code(slice, done).await?;
-                if ready.send((stripe, room)).await.is_err() {
+                memory.keep(sealed(stripe.slice.length, self.plan.geometry));
+                if ready.send((stripe, (room, memory))).await.is_err() {
                     break;
                 }
             }
@@ -255,7 +261,7 @@ impl<W: World> Upload<'_, W> {
 
     async fn draw_set(&self) -> Result<RecordSet, UploadError> {
         let view = self.nodes.directory.fresh().await?;
-        let open = self.nodes.directory.open_pairs(&view).into_iter().map(|(id, _)| id).collect();
+        let open = self.nodes.directory.open_pairs(&view).for_records();
         draw_set(open, |bound| self.nodes.draw(bound)).ok_or(UploadError::NoPairs)
     }
 
@@ -282,7 +288,7 @@ impl<W: World> Upload<'_, W> {
         slices: &[SliceEntry],
         before: Vec<Arc<SignedRecord>>,
     ) -> Result<Vec<Arc<SignedRecord>>, UploadError> {
-        let version = before.first().map_or(0, |record| record.body.set.version) + 1;
+        let version = before.first().map_or(0, |record| record.body.set.version).saturating_add(1);
         let set = RecordSet { version, ..self.draw_set().await? };
         self.seal_manifest(slices, &before, &set).await
     }

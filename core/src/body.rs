@@ -1,6 +1,9 @@
 //! Bulk bytes between a request or response and whoever makes or takes them: a bounded
 //! queue of frames, so that nobody on the way ever holds a whole shard.
 
+use std::any::Any;
+use std::fmt;
+
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -30,6 +33,18 @@ pub enum BodyError {
 pub struct Body {
     left: u64,
     source: Source,
+    _held: Option<Held>,
+}
+
+/// Something that is given back when it is dropped.
+struct Held {
+    _place: Box<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Held(..)")
+    }
 }
 
 #[derive(Debug)]
@@ -58,14 +73,20 @@ impl Body {
     /// Bytes that are all here.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
-        Self { left: bytes.len() as u64, source: Source::Whole(bytes) }
+        Self { left: bytes.len() as u64, source: Source::Whole(bytes), _held: None }
     }
 
     /// `length` bytes that somebody else writes.
     #[must_use]
     pub fn channel(length: u64) -> (BodyWriter, Self) {
         let (writer, reader) = mpsc::channel(QUEUE);
-        (BodyWriter(writer), Self { left: length, source: Source::Queue(reader) })
+        (BodyWriter(writer), Self { left: length, source: Source::Queue(reader), _held: None })
+    }
+
+    /// Holds on to `place` until nobody reads these bytes any more.
+    #[must_use]
+    pub fn holding(self, place: impl Any + Send + Sync) -> Self {
+        Self { _held: Some(Held { _place: Box::new(place) }), ..self }
     }
 
     /// Bytes still to come.

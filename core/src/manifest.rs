@@ -137,7 +137,12 @@ impl Format for ManifestPage {
         let table =
             input.list("pair table", PAGE_PAIRS, |input| Ok(PairId(input.array("pair")?)))?;
         let slices = input.list("slices", PAGE_SLICES, |input| read_slice(input, &table))?;
-        Ok(Self { head, slices })
+        let page = Self { head, slices };
+        // Whoever writes a page writes this table and no other, so a page has one encoding.
+        if page.pair_table() != table {
+            return Err(FormatError::Invalid("pair table"));
+        }
+        Ok(page)
     }
 }
 
@@ -199,6 +204,29 @@ mod tests {
         let bytes = page.encode();
         assert!(bytes.len() + 4096 <= CONTENT_MAX, "{}", bytes.len());
         assert_eq!(ManifestPage::decode(&bytes), Ok(page));
+    }
+
+    #[test]
+    fn a_pair_table_that_is_out_of_order_or_names_a_pair_twice_or_in_vain_is_refused() {
+        let page = ManifestPage { head: None, slices: vec![slice(0, 2)] };
+        let bytes = page.encode();
+        // Version, no head, the number of pairs; then the pairs 0 and 1.
+        let (first, second) = (6, 6 + PairId::SIZE);
+        assert_eq!((bytes[2], bytes[first], bytes[second]), (2, 0, 1));
+        let with = |one, other| {
+            let mut bytes = bytes.clone();
+            (bytes[first], bytes[second]) = (one, other);
+            ManifestPage::decode(&bytes)
+        };
+        assert!(with(0, 2).is_ok());
+        for (one, other) in [(1, 0), (1, 1)] {
+            assert_eq!(with(one, other), Err(FormatError::Invalid("pair table")));
+        }
+        let mut vain = bytes.clone();
+        let last = vain.len() - 2;
+        // Both shards on the first pair.
+        vain[last] = 0;
+        assert_eq!(ManifestPage::decode(&vain), Err(FormatError::Invalid("pair table")));
     }
 
     #[test]

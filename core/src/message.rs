@@ -17,9 +17,12 @@ use crate::stripe::ShardHead;
 /// The most items of a batch request.
 pub const BATCH_ITEMS_MAX: usize = 256;
 
-/// The largest encoded message without its body: a batch of two of the largest records
-/// or a large pair table.
+/// The largest encoded message without its body: a batch of two of the largest records.
 pub const MESSAGE_MAX: usize = 1 << 20;
+
+/// The most bytes of cards and pair records in one part of a [`Table`], but for the last
+/// entry that is over it.
+pub const TABLE_PART: usize = MESSAGE_MAX / 2;
 
 /// The largest frame of a body.
 pub const FRAME_MAX: usize = 256 << 10;
@@ -58,6 +61,16 @@ pub struct StoreShard {
     pub lease_ms: u64,
 }
 
+/// A stripe whose shards at one pair are to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepStripe {
+    /// The owner's word for the stripe.
+    pub commit: Signed<Commit>,
+    /// The shards that the asker believes to be at the pair: the stripe counts as held if
+    /// all of them are there.
+    pub indices: Vec<ShardIndex>,
+}
+
 /// Sealed bytes of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadShard {
@@ -92,7 +105,7 @@ pub enum Request {
     /// Keep these stripes' shards; answered by [`Response::Held`].
     Commit {
         /// At most [`BATCH_ITEMS_MAX`].
-        commits: Vec<Signed<Commit>>,
+        stripes: Vec<KeepStripe>,
         /// Whether to ask the partner too.
         both: bool,
     },
@@ -126,7 +139,10 @@ pub enum Request {
         stripe: StripeId,
     },
     /// What this node knows of the network; answered by [`Response::Table`].
-    Table,
+    Table {
+        /// From which entry on: 0, or [`Table::next`] of the part before.
+        from: u32,
+    },
     /// Sign epoch 1 of a new pair with the asker; answered by [`Response::Pair`].
     Propose(Box<SignedPairRecord>),
     /// "I live"; between partners; answered by [`Response::Alive`].
@@ -212,13 +228,51 @@ pub struct PairView {
     pub alive: [bool; 2],
 }
 
-/// What a node knows of the network.
+/// What a node knows of the network, or a part of it: first cards, then pairs. Parts of a
+/// table that changes meanwhile may miss an entry, never invent one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     /// The newest card of each admitted node.
     pub cards: Vec<SignedCard>,
     /// The newest record of each pair.
     pub pairs: Vec<PairView>,
+    /// Where the next part begins; `None`: this is the last.
+    pub next: Option<u32>,
+}
+
+impl Table {
+    /// The part of this whole table that begins with entry `from`: as many entries as fit
+    /// in [`TABLE_PART`] bytes, and one at least.
+    #[must_use]
+    pub fn part(self, from: u32) -> Self {
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let cards = self.cards.len();
+        let mut room = TABLE_PART;
+        let mut fits = |length: usize| {
+            let fits = room > 0;
+            room = room.saturating_sub(length);
+            fits
+        };
+        let total = cards + self.pairs.len();
+        let part = Self {
+            cards: self
+                .cards
+                .into_iter()
+                .skip(from)
+                .take_while(|card| fits(card.encode().len()))
+                .collect(),
+            pairs: self
+                .pairs
+                .into_iter()
+                .skip(from.saturating_sub(cards))
+                .take_while(|pair| fits(pair.record.encode().len()))
+                .collect(),
+            next: None,
+        };
+        let end = from.saturating_add(part.cards.len() + part.pairs.len());
+        let next = (end < total).then(|| u32::try_from(end).unwrap_or(u32::MAX));
+        Self { next, ..part }
+    }
 }
 
 /// Which rung of the ladder found something.

@@ -137,6 +137,23 @@ pub struct Wish {
     pub unsafe_placement: bool,
 }
 
+impl Wish {
+    /// The largest slice of a file that is laid out like this: in mode rs-proportion its
+    /// shards keep to `shard_size`, as far as the smallest slice allows.
+    #[must_use]
+    pub fn largest_slice(&self, layout: &Layout) -> Size {
+        match layout.mode {
+            Mode::RsProportion => self.slice_of_shards(layout.geometry.data() as u64),
+            Mode::Auto | Mode::File | Mode::Slice | Mode::RsSize => self.slice_max,
+        }
+    }
+
+    /// The largest slice that `data` shards can carry.
+    fn slice_of_shards(&self, data: u64) -> Size {
+        Size(self.shard_size.0.saturating_mul(data)).min(self.slice_max).max(self.slice_min)
+    }
+}
+
 /// How one file will be stored, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -282,14 +299,17 @@ fn replicated(
     Ok(Layout { inline, ..fit(mode, geometry, wish, pairs, why)? })
 }
 
-/// The largest k of 5, 10 and 20 whose shards are neither tiny nor over the bound.
+/// The largest k of 5, 10 and 20 whose shards are not tiny, or a larger one where its
+/// shards would be over the bound.
 fn proportional(length: Option<u64>, wish: &Wish) -> Result<Geometry, LayoutError> {
-    let slice = length.unwrap_or(wish.slice_max.0).min(wish.slice_max.0);
-    let fits = |data: &&u32| {
-        let shard = slice / u64::from(**data);
-        shard >= SHARD_MIN && shard <= wish.shard_size.0
+    let shard = |data: u32| {
+        let slice = wish.slice_of_shards(data.into()).0;
+        length.unwrap_or(slice).min(slice).div_ceil(data.into())
     };
-    let data = [20_u32, 10, 5].iter().find(fits).copied().unwrap_or(5);
+    let mut data = [20_u32, 10, 5].into_iter().find(|k| shard(*k) >= SHARD_MIN).unwrap_or(5);
+    while data < 20 && shard(data) > wish.shard_size.0 {
+        data *= 2;
+    }
     let wanted = (data * wish.parity_permille).div_ceil(1000);
     Ok(Geometry::new(data, wanted.max(wish.durability.0.into()))?)
 }

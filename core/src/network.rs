@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::digest::digest;
 use crate::format::{Format, FormatError, Reader, Writer};
-use crate::ids::{Digest, Epoch, NetworkId, NodeId, PairId};
+use crate::ids::{Digest, Epoch, NetworkId, NodeId, PairId, hex, unhex};
 use crate::receipt::NodeSignature;
 use crate::statement::{Statement, stated};
 
@@ -19,6 +19,20 @@ pub struct Genesis {
 }
 
 impl Genesis {
+    /// What stands in a file that names the network: the encoding in hexadecimal, and a
+    /// line's end.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{}\n", hex(&self.encode()))
+    }
+
+    /// Reads what [`Genesis::to_text`] wrote.
+    pub fn from_text(text: &str) -> Result<Self, FormatError> {
+        // A version byte, 32 random bytes and a 33-byte key.
+        let bytes = unhex::<66>(text.trim()).ok_or(FormatError::Invalid("network"))?;
+        Self::decode(&bytes)
+    }
+
     /// The id of this network.
     #[must_use]
     pub fn network(&self) -> NetworkId {

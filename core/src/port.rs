@@ -10,7 +10,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::body::Body;
-use crate::ids::{Epoch, Locator, NodeId, PairId, ShardIndex, StripeId};
+use crate::ids::{Epoch, FileId, Locator, NodeId, PairId, ShardIndex, StripeId};
 use crate::message::{Gossip, Refusal, Request, Response, ShardKey};
 use crate::record::{RecordKey, SignedRecord};
 use crate::statement::{Commit, Signed};
@@ -314,6 +314,13 @@ pub trait Disk: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(ShardKey, StoredShard)>, DiskError>> + Send;
 
+    /// At most `limit` files of which manifest pages are held, in order after `after`.
+    fn files_after(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<FileId>, DiskError>> + Send;
+
     /// The heads of a record.
     fn records(
         &self,
@@ -386,6 +393,14 @@ impl<D: Disk> Disk for Arc<D> {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(ShardKey, StoredShard)>, DiskError>> + Send {
         self.as_ref().shards_after(after, limit)
+    }
+
+    fn files_after(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<FileId>, DiskError>> + Send {
+        self.as_ref().files_after(after, limit)
     }
 
     fn records(

@@ -71,9 +71,24 @@ impl User {
 
     /// Starts nodes, or starts them again.
     pub fn up(&self, nodes: usize) -> Result<()> {
+        self.up_with(nodes, "4Gi")
+    }
+
+    /// Starts nodes that offer `capacity` each.
+    pub fn up_with(&self, nodes: usize, capacity: &str) -> Result<()> {
         let nodes = nodes.to_string();
-        self.run(&["up", "--detach", "--nodes", &nodes, "--capacity", "4Gi"])?.succeeded()?;
+        self.run(&["up", "--detach", "--nodes", &nodes, "--capacity", capacity])?.succeeded()?;
         Ok(())
+    }
+
+    /// The process ids of the nodes that run.
+    pub fn pids(&self) -> Result<Vec<i64>> {
+        Ok(self.events(&["status"])?.iter().filter_map(|node| node["pid"].as_i64()).collect())
+    }
+
+    /// What all nodes say of `field`, in sum.
+    pub fn sum(&self, field: &str) -> Result<u64> {
+        Ok(self.events(&["status"])?.iter().filter_map(|node| node[field].as_u64()).sum())
     }
 
     /// The user's `DEFS_HOME`.
@@ -218,6 +233,18 @@ fn is_zombie(pid: Pid) -> bool {
     let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
     let stat = fs::read_to_string(path).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
+/// A file of noise, written in pieces so that its size does not matter.
+pub fn noise_file(path: &Path, seed: u64, bytes: u64) -> Result<()> {
+    const PIECE: u64 = 16 << 20;
+    let file = fs::File::create(path);
+    let mut file = file.with_context(|| format!("failed to make {}", path.display()))?;
+    for piece in 0..bytes.div_ceil(PIECE) {
+        let length = PIECE.min(bytes - piece * PIECE);
+        file.write_all(&noise(seed << 32 | piece, usize::try_from(length)?))?;
+    }
+    Ok(())
 }
 
 /// `length` bytes that look random and are the same for one seed.

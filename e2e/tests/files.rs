@@ -2,9 +2,8 @@
 #![cfg(test)]
 
 use std::fs;
-use std::time::Duration;
 
-use defs_e2e::{User, eventually, noise};
+use defs_e2e::{User, noise};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
@@ -58,56 +57,6 @@ fn each_mode_stores_and_returns_a_file_and_a_range_of_it() {
         let part = user.run(&["get", mode, "-o", "-", "--range", "1048570-2097160"]).unwrap();
         assert!(part.succeeded().unwrap().out == bytes[1_048_570..=2_097_160], "{mode} range");
     }
-}
-
-#[test]
-fn a_flipped_byte_on_a_nodes_disk_is_found_and_read_around() {
-    let user = User::with_nodes(10).unwrap();
-    let bytes = noise(3, 20 * MIB);
-    user.put_bytes("film", &bytes, &[]).unwrap();
-    let flipped = flip_a_byte(&user.node_folder(1).join("store/shards"));
-    assert_eq!(flipped, 1, "no shard file was found");
-    assert!(user.get_bytes("film").unwrap() == bytes);
-}
-
-/// Flips one byte in the middle of the first shard file below `folder`.
-fn flip_a_byte(folder: &std::path::Path) -> usize {
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for found in fs::read_dir(folder).into_iter().flatten() {
-            let path = found.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let mut bytes = fs::read(&path).unwrap();
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 1;
-                fs::write(&path, bytes).unwrap();
-                return 1;
-            }
-        }
-    }
-    0
-}
-
-#[test]
-fn a_put_that_was_killed_goes_on_where_it_was() {
-    let user = User::with_nodes(10).unwrap();
-    let bytes = noise(5, 96 * MIB);
-    let path = user.home().join("big");
-    fs::write(&path, &bytes).unwrap();
-    let mut child = user.start(&["--json", "put", path.to_str().unwrap()]).unwrap();
-    let some_done = || {
-        let tasks = user.events(&["tasks"]).unwrap();
-        tasks.first().and_then(|task| task["done"].as_u64()).is_some_and(|done| done > 0)
-    };
-    eventually("a slice is stored", Duration::from_secs(60), some_done).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let tasks = user.events(&["tasks"]).unwrap();
-    assert_eq!(tasks[0]["state"], "paused", "{tasks:?}");
-    user.run(&["tasks", "resume"]).unwrap().succeeded().unwrap();
-    assert!(user.get_bytes("big").unwrap() == bytes);
 }
 
 #[test]

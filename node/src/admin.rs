@@ -23,6 +23,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::metrics::Metrics;
 use crate::run::Real;
 
 /// The largest admin request: none carries data.
@@ -39,6 +40,7 @@ pub(crate) struct Node {
     engine: Arc<Engine<Real>>,
     peers: SwarmHandle,
     store: Store,
+    metrics: Metrics,
     stop: CancellationToken,
     started: Instant,
     ready: AtomicBool,
@@ -49,9 +51,10 @@ impl Node {
         engine: Arc<Engine<Real>>,
         peers: SwarmHandle,
         store: Store,
-        stop: CancellationToken,
+        (metrics, stop): (Metrics, CancellationToken),
     ) -> Self {
-        Self { engine, peers, store, stop, started: Instant::now(), ready: AtomicBool::new(false) }
+        let (started, ready) = (Instant::now(), AtomicBool::new(false));
+        Self { engine, peers, store, metrics, stop, started, ready }
     }
 
     /// From now on the node serves.
@@ -62,6 +65,11 @@ impl Node {
     /// Whether the node serves now.
     pub(crate) fn serves(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.stop.is_cancelled()
+    }
+
+    /// What the node has counted, as Prometheus text.
+    pub(crate) fn metrics(&self) -> String {
+        self.metrics.page(&self.engine, &self.peers)
     }
 
     fn status(&self) -> pb::StatusResponse {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, ArgAction, Command, value_parser};
 use defs_core::settings::{Settings, Side};
 use defs_launch::{environment, flags, load_settings};
 
@@ -20,21 +20,74 @@ It writes two files to its data folder: `network`, which names the network and i
   defs-node --network-file network --invite-file invite \\
             --bootstrap-peers /ip4/192.0.2.1/tcp/4001";
 
-/// The settings of this process. Prints help and ends the process where that was asked for.
-pub(crate) fn parse() -> Result<Settings> {
+const FSCK_ABOUT: &str = "Checks what a stopped node stores";
+
+const FSCK_AFTER: &str =
+    "Reads every stored byte and compares it with the index. Without --repair \
+nothing is changed. With it, a lost or damaged index is rebuilt from the shards (a damaged one is \
+put aside as index.damaged-N), and entries whose bytes are gone are forgotten; damaged shards are \
+left where they are. Commits, records, tombstones and the pair are in the index only: what a \
+rebuilt one lacks of them is lost here.
+
+Exit codes: 0 nothing to complain of; 1 the check could not be made; 2 wrong usage; 3 something is
+wrong and still is; 4 the index was wrong and is mended.";
+
+/// What this process is to do.
+pub(crate) enum Asked {
+    /// Run a node.
+    Serve(Settings),
+    /// Check a stopped node's store.
+    Fsck {
+        /// They name the folder.
+        settings: Settings,
+        /// Whether to mend the index.
+        repair: bool,
+    },
+}
+
+/// What the command line and the environment ask for. Prints help and ends the process
+/// where that was asked for.
+pub(crate) fn parse() -> Result<Asked> {
+    let matches = command().get_matches();
+    let (fsck, matches) = match matches.subcommand() {
+        Some((_, fsck)) => (true, fsck),
+        None => (false, &matches),
+    };
+    let file = matches.get_one::<PathBuf>("config");
+    let given = flags::given(matches, Side::Node);
+    let settings = load_settings(file.map(PathBuf::as_path), environment(), given)?;
+    Ok(if fsck {
+        Asked::Fsck { settings, repair: matches.get_flag("repair") }
+    } else {
+        Asked::Serve(settings)
+    })
+}
+
+fn command() -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
+        .global(true)
         .help("A YAML file with settings (`name: value`)");
-    let matches = Command::new("defs-node")
+    let repair = Arg::new("repair")
+        .long("repair")
+        .action(ArgAction::SetTrue)
+        .help("Mend the index, or rebuild it where it is lost");
+    let fsck = Command::new("fsck").about(FSCK_ABOUT).after_help(FSCK_AFTER).arg(repair);
+    Command::new("defs-node")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER)
         .arg(config)
         .args(flags::arguments(Side::Node))
-        .get_matches();
-    let file = matches.get_one::<PathBuf>("config");
-    let given = flags::given(&matches, Side::Node);
-    Ok(load_settings(file.map(PathBuf::as_path), environment(), given)?)
+        .subcommand(fsck)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn clap_finds_no_fault_with_the_command() {
+        super::command().debug_assert();
+    }
 }

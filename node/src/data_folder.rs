@@ -1,58 +1,80 @@
 //! What a node keeps in its data folder beside the store: its key, the network that it
-//! belongs to, its admission and the room that it offers.
+//! belongs to, its admission and the room that it offers. The folder is taken before
+//! anything in it is read or made, so that two processes that start at once can't make two
+//! keys for one folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use defs_core::port::Randomness;
 use defs_core::size::Size;
 use defs_identity::SecretKey;
 use defs_launch::OsRandom;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::secret_file;
 
-/// A node's data folder.
-#[derive(Debug, Clone)]
-pub(crate) struct DataFolder(PathBuf);
+/// A node's data folder, which this process alone uses.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    /// Its lock ends when it is closed.
+    _lock: File,
+}
 
 impl DataFolder {
-    /// Makes the folder if it is missing.
+    /// Takes the folder; makes it if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         fs::create_dir_all(path)
             .with_context(|| format!("failed to make the data folder {}", path.display()))?;
-        Ok(Self(path.to_owned()))
+        Self::open_existing(path)
+    }
+
+    /// Takes the folder, which must be there.
+    pub(crate) fn open_existing(path: &Path) -> Result<Self> {
+        let lock = File::create(path.join("lock"))
+            .with_context(|| format!("failed to open the data folder {}", path.display()))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(Errno::WOULDBLOCK) => {
+                bail!("the data folder {} is in use by another process", path.display())
+            }
+            Err(error) => Err(error)
+                .with_context(|| format!("failed to lock the data folder {}", path.display())),
+        }
     }
 
     /// Where the store lies.
     pub(crate) fn store(&self) -> PathBuf {
-        self.0.join("store")
+        self.path.join("store")
     }
 
     /// Where the admin API listens.
     pub(crate) fn admin_socket(&self) -> PathBuf {
-        self.0.join("admin.sock")
+        self.path.join("admin.sock")
     }
 
     /// Where the network is named.
     pub(crate) fn network(&self) -> PathBuf {
-        self.0.join("network")
+        self.path.join("network")
     }
 
     /// Where the secret that admits nodes lies, in the first node's folder.
     pub(crate) fn invite(&self) -> PathBuf {
-        self.0.join("invite")
+        self.path.join("invite")
     }
 
     /// Where the node's own admission lies.
     pub(crate) fn admission(&self) -> PathBuf {
-        self.0.join("admission")
+        self.path.join("admission")
     }
 
     /// The node's key, made at the first start: lose the disk and you are a new node.
     pub(crate) fn key(&self) -> Result<Zeroizing<[u8; 32]>> {
-        let path = self.0.join("node.key");
+        let path = self.path.join("node.key");
         if let Some(secret) = secret_file::read(&path)? {
             SecretKey::from_bytes(&secret)
                 .with_context(|| format!("{} does not hold a key", path.display()))?;
@@ -70,7 +92,7 @@ impl DataFolder {
         if let Some(size) = asked {
             return Ok(size.0);
         }
-        let path = self.0.join("capacity");
+        let path = self.path.join("capacity");
         if let Ok(text) = fs::read_to_string(&path) {
             let size: Size = text
                 .trim()
@@ -78,8 +100,8 @@ impl DataFolder {
                 .with_context(|| format!("{} does not hold a size", path.display()))?;
             return Ok(size.0);
         }
-        let disk = rustix::fs::statvfs(&self.0)
-            .with_context(|| format!("failed to ask how much room {} has", self.0.display()))?;
+        let disk = rustix::fs::statvfs(&self.path)
+            .with_context(|| format!("failed to ask how much room {} has", self.path.display()))?;
         let capacity = disk.f_bavail.saturating_mul(disk.f_frsize) / 10 * 9;
         secret_file::write_text(&path, format!("{}\n", Size(capacity)).as_bytes(), 0o644)?;
         Ok(capacity)
@@ -89,6 +111,17 @@ impl DataFolder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_taken_before_a_key_is_made_in_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(temporary.path()).unwrap();
+        let second = DataFolder::open(temporary.path()).unwrap_err().to_string();
+        assert!(second.ends_with("is in use by another process"), "{second}");
+        let key = first.key().unwrap();
+        drop(first);
+        assert_eq!(*DataFolder::open(temporary.path()).unwrap().key().unwrap(), *key);
+    }
 
     #[test]
     fn a_node_keeps_its_key_and_its_capacity() {

@@ -3,22 +3,28 @@
 mod admin;
 mod args;
 mod data_folder;
+mod fsck;
 mod membership;
+mod metrics;
 mod run;
 mod secret_file;
 mod status_port;
+#[cfg(test)]
+mod tests;
+mod upkeep;
 
 use std::process::ExitCode;
 
+use args::Asked;
+
 fn main() -> ExitCode {
-    let settings = match args::parse() {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error),
-    };
-    match run::run(settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    let done = args::parse().and_then(|asked| match asked {
+        Asked::Serve(settings) => run::run(settings).map(|()| ExitCode::SUCCESS),
+        Asked::Fsck { settings, repair } => {
+            fsck::run(&settings, repair).map(|verdict| ExitCode::from(verdict as u8))
+        }
+    });
+    done.unwrap_or_else(|error| fail(&error))
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a process, also when logging failed")]

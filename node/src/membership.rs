@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use defs_core::format::Format;
 use defs_core::ids::{hex, unhex};
 use defs_core::network::{Admission, Genesis};
 use defs_core::port::Randomness;
@@ -77,16 +76,14 @@ fn found(folder: &DataFolder) -> Result<Genesis> {
 }
 
 fn write_genesis(path: &Path, genesis: &Genesis) -> Result<()> {
-    secret_file::write_text(path, format!("{}\n", hex(&genesis.encode())).as_bytes(), 0o644)
+    secret_file::write_text(path, genesis.to_text().as_bytes(), 0o644)
 }
 
-fn read_genesis(path: &Path) -> Result<Genesis> {
+/// The network that a file names.
+pub(crate) fn read_genesis(path: &Path) -> Result<Genesis> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("failed to read the network file {}", path.display()))?;
-    // A version byte, 32 random bytes and a 33-byte key.
-    let bytes = unhex::<66>(text.trim())
-        .with_context(|| format!("{} does not name a network", path.display()))?;
-    Genesis::decode(&bytes).with_context(|| format!("{} does not name a network", path.display()))
+    Genesis::from_text(&text).with_context(|| format!("{} does not name a network", path.display()))
 }
 
 fn admission(

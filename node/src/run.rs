@@ -7,24 +7,30 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use defs_core::settings::Settings;
-use defs_engine::{Engine, EngineConfig, Timings, World};
+use defs_engine::{Engine, EngineConfig, MIRROR_STORES_MAX, Timings, World};
 use defs_identity::SecretKey;
 use defs_launch::{OsRandom, SystemClock, logging, panic, signals};
-use defs_store::{Store, StoreConfig};
+use defs_store::{Store, StoreConfig, Synced};
 use defs_swarm::{Discovery, Limits, Swarm, SwarmConfig, SwarmHandle, Timeouts};
+use defs_telemetry::NodeMetrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Node};
 use crate::data_folder::DataFolder;
 use crate::membership::Membership;
+use crate::metrics::Metrics;
 use crate::status_port;
+use crate::upkeep::{self, Rests};
 
 /// How often the addresses on the node's card are brought up to date.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
 
 /// How long tasks may take to end at shutdown.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+// A store whose disk had fewer places would wait for one with another's place in hand.
+const _: () = assert!(defs_engine::STORES_MAX <= defs_store::STORES_MAX);
 
 /// The real ports.
 #[derive(Debug)]
@@ -62,11 +68,18 @@ fn workers(settings: &Settings) -> usize {
         .unwrap_or(2)
 }
 
-async fn serve(settings: Settings, stop: CancellationToken) -> Result<()> {
-    let Opened { folder, store, swarm, engine } = open(&settings).await?;
+/// Serves until `stop`.
+pub(crate) async fn serve(settings: Settings, stop: CancellationToken) -> Result<()> {
+    let metrics = Metrics::new();
+    // Boxed, so that the node's future is small for all the time that it only waits.
+    let opened = Box::pin(open(&settings, &metrics.node)).await?;
+    let Opened { folder, store, swarm, engine } = opened;
     let peers = swarm.handle();
     let tasks = TaskTracker::new();
-    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, stop.clone()));
+    let given_back = metrics.node.store_compacted.clone();
+    tasks.spawn(upkeep::compact(store.clone(), given_back, Rests::default(), stop.clone()));
+    let shown = (metrics, stop.clone());
+    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, shown));
     open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;
     let running = swarm.serve(Arc::clone(&engine));
     engine.start(&tasks, &stop);
@@ -89,14 +102,17 @@ struct Opened {
 }
 
 /// Takes the disk, then the ports, and reads back what the node knew.
-async fn open(settings: &Settings) -> Result<Opened> {
+async fn open(settings: &Settings, metrics: &NodeMetrics) -> Result<Opened> {
     let folder = DataFolder::open(&settings.data_dir)?;
     let secret = folder.key()?;
     let key = SecretKey::from_bytes(&secret)?;
     let membership = Membership::find(&folder, settings, &key)?;
     let capacity = folder.capacity(settings.capacity)?;
     let network = membership.genesis.network();
-    let store = Store::open(StoreConfig::new(folder.store(), capacity, network))?;
+    let mut config = StoreConfig::new(folder.store(), capacity, network);
+    let fsync = metrics.store_fsync.clone();
+    config.synced = Synced::hook(move |time| fsync.took(time));
+    let store = Store::open(config)?;
     let swarm = Swarm::start(swarm_config(settings, secret)).await?;
     let config = EngineConfig {
         genesis: membership.genesis,
@@ -105,7 +121,8 @@ async fn open(settings: &Settings) -> Result<Opened> {
         timings: Timings::default(),
     };
     let ports = (swarm.handle(), store.clone());
-    let engine = Engine::open(config, key, ports, (SystemClock::new(), OsRandom)).await?;
+    let chance = (SystemClock::new(), OsRandom);
+    let engine = Engine::open_measured(config, key, ports, chance, metrics.clone()).await?;
     engine.set_addresses(swarm.handle().announced_addresses());
     tracing::info!(node = %engine.me(), %network, capacity, "open");
     Ok(Opened { folder, store, swarm, engine })
@@ -146,7 +163,11 @@ fn swarm_config(settings: &Settings, secret: zeroize::Zeroizing<[u8; 32]>) -> Sw
             mdns: settings.mdns,
             relay: settings.bootstrap,
         },
-        limits: Limits { connections: settings.max_connections, ..Limits::default() },
+        limits: Limits {
+            connections: settings.max_connections,
+            shard_lanes_to_peer: MIRROR_STORES_MAX,
+            ..Limits::default()
+        },
         timeouts: Timeouts { dial: settings.dial_timeout, ..Timeouts::default() },
     }
 }

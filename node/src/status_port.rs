@@ -1,5 +1,5 @@
-//! Health for whoever watches from outside, on one port: HTTP for people and kubelets,
-//! gRPC's health protocol for those that speak it.
+//! Health and metrics for whoever watches from outside, on one port: HTTP for people,
+//! kubelets and Prometheus, gRPC's health protocol for those that speak it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::routing::get;
+use defs_telemetry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
@@ -33,6 +35,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
     let http = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .with_state(Arc::clone(&node));
     let watch = async {
         let mut every = tokio::time::interval(HEALTH_EVERY);
@@ -53,6 +56,10 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
             }
         }
     }
+}
+
+async fn metrics(State(node): State<Arc<Node>>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, Registry::CONTENT_TYPE)], node.metrics())
 }
 
 async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {

@@ -58,11 +58,14 @@ pub struct Limits {
     pub connections: u32,
     /// Lanes that all peers together may have open here.
     pub lanes: usize,
-    /// Lanes that one peer may have open here: more than the [`Limits::lanes_to_peer`] of
-    /// all families together.
+    /// Lanes that one peer may have open here: more than it may use by the two limits
+    /// below, all families together.
     pub lanes_of_peer: usize,
     /// Lanes of one family that calls to one peer may use at once; further calls wait.
     pub lanes_to_peer: usize,
+    /// The same for shards. A node needs more than a client: a pair's primary forwards
+    /// what many clients send at once, and one slow client must not take every lane.
+    pub shard_lanes_to_peer: usize,
     /// Resident memory above which no new connection is taken.
     pub memory_bytes: Option<usize>,
 }
@@ -72,8 +75,9 @@ impl Default for Limits {
         Self {
             connections: 512,
             lanes: 2048,
-            lanes_of_peer: 72,
+            lanes_of_peer: 128,
             lanes_to_peer: 16,
+            shard_lanes_to_peer: 16,
             memory_bytes: None,
         }
     }

@@ -35,7 +35,7 @@ impl Family {
             Request::WriteRecords { .. } | Request::ReadRecords { .. } => Self::Record,
             Request::Hello(_)
             | Request::OpenSession(_)
-            | Request::Table
+            | Request::Table { .. }
             | Request::Propose(_)
             | Request::Heartbeat { .. } => Self::Pair,
             Request::Locate { .. } | Request::Found { .. } => Self::Locate,

@@ -109,12 +109,15 @@ impl Pool {
     }
 
     fn lanes_to(&self, peer: NodeId) -> Arc<PeerLanes> {
-        let lanes = || FamilyLanes {
-            permits: Arc::new(Semaphore::new(self.limits.lanes_to_peer)),
-            idle: Mutex::default(),
+        let lanes = |family: &Family| {
+            let most = match family {
+                Family::Shard => self.limits.shard_lanes_to_peer,
+                Family::Record | Family::Pair | Family::Locate => self.limits.lanes_to_peer,
+            };
+            FamilyLanes { permits: Arc::new(Semaphore::new(most)), idle: Mutex::default() }
         };
         let mut peers = lock(&self.peers);
-        Arc::clone(peers.entry(peer).or_insert_with(|| Arc::new(std::array::from_fn(|_| lanes()))))
+        Arc::clone(peers.entry(peer).or_insert_with(|| Arc::new(Family::ALL.each_ref().map(lanes))))
     }
 
     /// An idle lane that its other end still serves. The server closes lanes that were

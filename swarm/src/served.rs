@@ -82,13 +82,14 @@ async fn exchange<S: Service>(
     };
     let (request, left) = received.message;
     counters.served.add(1);
-    counters.bytes_in.add(received.length + usize::try_from(left).unwrap_or(0));
+    counters.bytes_in.add(received.length);
     if Family::of(&request) != family {
         let refusal = Refusal::new(Reason::Malformed, "the request belongs on another protocol");
         answer(lane, Reply::bare(Response::Refused(refusal)), true, counters).await?;
         return Ok(Next::Close);
     }
     let (reply, unread) = serve(&*server.service, caller, lane, request, left).await?;
+    counters.bytes_in.add(usize::try_from(left.saturating_sub(unread)).unwrap_or(usize::MAX));
     let is_last = unread > 0 || server.shutdown.is_cancelled();
     match answer(lane, reply, is_last, counters).await? {
         Sent::Whole if !is_last => Ok(Next::Exchange),

@@ -92,7 +92,7 @@ pub(crate) enum Command {
     Nodes,
     /// List the pairs of the network
     Pairs,
-    /// List, resume, pause and cancel uploads and downloads
+    /// List, resume and cancel uploads and downloads that were cut off
     Tasks {
         #[command(subcommand)]
         command: Option<TaskCommand>,

@@ -11,9 +11,11 @@ mod tasks;
 
 use anyhow::Result;
 use clap::CommandFactory as _;
+use defs_core::settings::{LogLevel, Settings};
 
 use crate::args::{Args, Command};
 use crate::home::Home;
+use crate::open;
 use crate::say::Say;
 
 /// What every command gets.
@@ -25,13 +27,24 @@ pub(crate) struct Context {
 }
 
 pub(crate) fn run(args: Args, say: Say) -> Result<()> {
-    let home = Home::find(defs_launch::environment())?;
+    let settings = open::settings(&args)?;
+    start_log(&settings)?;
+    let home = Home::find(defs_launch::environment(), &settings.data_dir)?;
     let context = Context { args, home, say };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(dispatch(&context));
     // A read from the terminal may never end; nothing that matters runs any more.
     runtime.shutdown_background();
     outcome
+}
+
+/// A log is kept by those who ask for one: people read what a command says instead.
+fn start_log(settings: &Settings) -> Result<()> {
+    let is_asked = settings.log_dir.is_some() || settings.log_level >= LogLevel::Debug;
+    if is_asked {
+        defs_launch::logging::start(settings, "defs")?;
+    }
+    Ok(())
 }
 
 async fn dispatch(context: &Context) -> Result<()> {

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use defs_client::keys::KeyStoreError;
 use defs_client::{
-    CarryError, DownloadError, ExplainError, FetchError, GetError, JournalError, PutError,
-    RemoveError, SinkError, SourceError, StatusError, TaskError, UploadError,
+    CarryError, DownloadError, ExplainError, GetError, JournalError, PutError, RemoveError,
+    SinkError, SourceError, StatusError, TaskError, UploadError,
 };
 use defs_core::mode::LayoutError;
 
@@ -93,8 +93,7 @@ fn of_get(error: &GetError) -> Option<u8> {
 
 fn of_download(error: &DownloadError) -> Option<u8> {
     match error {
-        DownloadError::TooFewShards { .. }
-        | DownloadError::Fetch(FetchError::TooFewShards { .. }) => Some(LOST),
+        DownloadError::TooFewShards { .. } | DownloadError::Fetch { .. } => Some(LOST),
         DownloadError::Sink(_) => Some(LOCAL),
         _ => None,
     }

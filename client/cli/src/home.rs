@@ -1,4 +1,4 @@
-//! Where a user's things lie: `DEFS_HOME` moves all of them.
+//! Where a user's things lie: `DEFS_HOME` moves all of them, and so does `dataDir`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,12 @@ use anyhow::{Context as _, Result};
 pub(crate) struct Home(PathBuf);
 
 impl Home {
-    /// `DEFS_HOME`, else `defs` in the user's data folder.
-    pub(crate) fn find(environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
+    /// `DEFS_HOME`, else the setting `dataDir` if it was given, else `defs` in the user's
+    /// data folder.
+    pub(crate) fn find(
+        environment: impl Iterator<Item = (String, String)>,
+        data_dir: &Path,
+    ) -> Result<Self> {
         let (mut home, mut data, mut user) = (None, None, None);
         for (name, value) in environment.filter(|(_, value)| !value.is_empty()) {
             match name.as_str() {
@@ -20,7 +24,9 @@ impl Home {
                 _ => {}
             }
         }
-        let path = home.or(data).or(user).context("neither DEFS_HOME nor HOME is set")?;
+        // The default of `dataDir` is the folder below HOME.
+        let given = Some(data_dir.to_owned()).filter(|path| Some(path) != user.as_ref());
+        let path = home.or(given).or(data).or(user).context("neither DEFS_HOME nor HOME is set")?;
         Ok(Self(std::path::absolute(path)?))
     }
 
@@ -49,16 +55,19 @@ impl Home {
 mod tests {
     use super::*;
 
-    fn home(variables: &[(&str, &str)]) -> Option<PathBuf> {
+    fn home(variables: &[(&str, &str)], data_dir: &str) -> Option<PathBuf> {
         let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Home::find(owned).ok().map(|home| home.0)
+        Home::find(owned, Path::new(data_dir)).ok().map(|home| home.0)
     }
 
     #[test]
-    fn defs_home_moves_everything() {
-        assert_eq!(home(&[("HOME", "/u"), ("DEFS_HOME", "/d")]), Some("/d".into()));
-        assert_eq!(home(&[("HOME", "/u"), ("XDG_DATA_HOME", "/x")]), Some("/x/defs".into()));
-        assert_eq!(home(&[("HOME", "/u")]), Some("/u/.local/share/defs".into()));
-        assert_eq!(home(&[("HOME", "")]), None);
+    fn defs_home_moves_everything_and_the_data_folder_as_well() {
+        let default = "/u/.local/share/defs";
+        assert_eq!(home(&[("HOME", "/u"), ("DEFS_HOME", "/d")], default), Some("/d".into()));
+        assert_eq!(home(&[("HOME", "/u"), ("DEFS_HOME", "/d")], "/e"), Some("/d".into()));
+        assert_eq!(home(&[("HOME", "/u"), ("XDG_DATA_HOME", "/x")], "/e"), Some("/e".into()));
+        let data_home = &[("HOME", "/u"), ("XDG_DATA_HOME", "/x")];
+        assert_eq!(home(data_home, default), Some("/x/defs".into()));
+        assert_eq!(home(&[("HOME", "/u")], default), Some(default.into()));
     }
 }

@@ -8,8 +8,9 @@ use defs_client::connect::{Connection, connect};
 use defs_client::keys::{KeyStoreError, Passphrase, open_key};
 use defs_client::{Client, ClientConfig};
 use defs_core::body::Body;
-use defs_core::ids::NodeId;
+use defs_core::ids::{NetworkId, NodeId};
 use defs_core::message::Request;
+use defs_core::network::Genesis;
 use defs_core::port::{CallError, Peers, Reply};
 use defs_core::settings::Settings;
 use defs_launch::{CpuPool, OsRandom, SystemClock, environment, load_settings};
@@ -111,6 +112,8 @@ pub(crate) async fn open(args: &Args, home: &Home) -> Result<Opened> {
         })?;
     let config = ClientConfig {
         memory_budget: settings.memory_budget,
+        buffer_size: settings.buffer_size,
+        network: network(&settings)?,
         ..ClientConfig::new(home.client(), identity, contacts)
     };
     let ports = defs_client::Ports {
@@ -153,7 +156,17 @@ impl Peers for NoPeers {
     fn learn(&self, _: NodeId, _: &[String]) {}
 }
 
-/// Whom to ask first: who was named, else the local nodes.
+/// The network that was named, if one was.
+fn network(settings: &Settings) -> Result<Option<NetworkId>> {
+    let Some(path) = &settings.network_file else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    let genesis = Genesis::from_text(&text)
+        .with_context(|| format!("{} does not name a network", path.display()))?;
+    Ok(Some(genesis.network()))
+}
+
+/// Whom to ask first: who was named, else the local nodes, else whom multicast finds.
 fn bootstrap(settings: &Settings, home: &Home) -> Result<Vec<String>> {
     if !settings.bootstrap_peers.is_empty() {
         return Ok(settings.bootstrap_peers.clone());
@@ -161,6 +174,7 @@ fn bootstrap(settings: &Settings, home: &Home) -> Result<Vec<String>> {
     let addresses = Cluster::load(&home.cluster())?.map(|cluster| cluster.addresses());
     match addresses {
         Some(addresses) if !addresses.is_empty() => Ok(addresses),
+        _ if settings.mdns => Ok(Vec::new()),
         _ => Err(OpenedError::NoNetwork { why: "no node of a network is known".to_owned() }.into()),
     }
 }

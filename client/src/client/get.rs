@@ -14,7 +14,7 @@ use super::{Client, ConnectError, Shared};
 use crate::catalogue::CatalogueError;
 use crate::download::{Download, DownloadError, Downloaded, Journalled, OpenFile, open_file};
 use crate::journal::{Claim, DownloadPlan, JournalError, Plan, SliceRow, TaskId};
-use crate::pipeline::fetch::DamagedShard;
+use crate::pipeline::harm::DamagedShard;
 use crate::pipeline::sink::{Sink, SinkError, SliceWriter, partial_of};
 use crate::ports::World;
 use crate::progress::{Phase, Watcher};
@@ -54,7 +54,7 @@ pub struct Got {
     pub lookup: Lookup,
     /// Slices that parity had to help out with.
     pub decoded: usize,
-    /// Shards that nodes sent damaged, and that were had elsewhere.
+    /// Shards that nodes sent damaged or forged, and that were had elsewhere.
     pub damaged: Vec<DamagedShard>,
     /// Versions of the manifest side by side; more than 1 after two writers met.
     pub versions: usize,
@@ -152,9 +152,9 @@ impl<W: World> Shared<W> {
             Sink::File(target) => Some(partial_of(target, self.random())),
             Sink::Writer(_) => None,
         };
-        let mut writer = SliceWriter::open(sink, partial, &self.tasks).await?;
-        let nodes = &self.nodes;
-        let download = Download { nodes, file: &open, watcher: watcher.clone(), journalled: None };
+        let mut writer = SliceWriter::open(sink, partial, self.buffer, &self.tasks).await?;
+        let (nodes, memory, watching) = (&self.nodes, &self.memory, watcher.clone());
+        let download = Download { nodes, memory, file: &open, watcher: watching, journalled: None };
         let done = download.run(range, &mut writer).await?;
         writer.finish().await?;
         watcher.enters(Phase::Done);
@@ -230,11 +230,12 @@ impl<W: World> Shared<W> {
         });
         let journalled = Journalled { journal: &self.journal, claim, before: before.collect() };
         let sink = Sink::File(plan.target.clone());
-        let mut writer = SliceWriter::open(sink, Some(plan.partial.clone()), &self.tasks).await?;
+        let partial = Some(plan.partial.clone());
+        let mut writer = SliceWriter::open(sink, partial, self.buffer, &self.tasks).await?;
         // What is written stays for a resume, whatever ends this one.
         writer.keep_partial();
-        let nodes = &self.nodes;
-        let download = Download { nodes, file: open, watcher, journalled: Some(journalled) };
+        let (nodes, memory, journalled) = (&self.nodes, &self.memory, Some(journalled));
+        let download = Download { nodes, memory, file: open, watcher, journalled };
         let done = download.run(None, &mut writer).await?;
         writer.finish().await?;
         Ok(done)

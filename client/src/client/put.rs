@@ -174,7 +174,7 @@ impl<W: World> Shared<W> {
         let sizes = SliceSizes::new(wish.slice_min, wish.slice_max)?;
         // A pipe is read up to its first slice: one that ends before has a known length.
         let ahead = usize::try_from(UNKNOWN_AHEAD.0.min(wish.slice_max.0)).unwrap_or(0) + 1;
-        let mut reader = SliceReader::open(source, ahead, &self.tasks).await?;
+        let mut reader = SliceReader::open(source, ahead, self.buffer, &self.tasks).await?;
         let layout = self.layout(reader.length(), &wish).await?;
         if layout.inline {
             let content = match reader.read(SliceNo(0), INLINE_MAX).await? {
@@ -184,7 +184,14 @@ impl<W: World> Shared<W> {
             reader.check_unchanged().await?;
             return self.put_small(name, content, (layout, replace), &watcher).await;
         }
-        let slice_size = slice_size(reader.length(), sizes, layout.geometry, self.memory_budget);
+        let slice_size = match layout.mode {
+            // One slice, whatever it takes: no more than the largest, or there were no layout.
+            Mode::File => sizes.max(),
+            _ => {
+                let sizes = SliceSizes::new(wish.slice_min, wish.largest_slice(&layout))?;
+                slice_size(reader.length(), sizes, layout.geometry, self.memory_budget)
+            }
+        };
         let plan = UploadPlan {
             name,
             source: reader.identity(),
@@ -242,8 +249,8 @@ impl<W: World> Shared<W> {
             lock,
             geometry: plan.geometry,
         };
-        let (nodes, journal) = (&self.nodes, &self.journal);
-        let upload = Upload { nodes, journal, claim, plan, file, watcher: watcher.clone() };
+        let (nodes, journal, memory) = (&self.nodes, &self.journal, &self.memory);
+        let upload = Upload { nodes, journal, memory, claim, plan, file, watcher: watcher.clone() };
         let outcome = match self.until_stopped(claim, upload.run(reader)).await {
             Err(Stopped { state }) => {
                 journal.move_to(claim, state, None).await?;

@@ -85,12 +85,16 @@ impl<W: World> Shared<W> {
         let (nodes, lock) = (self.nodes.clone(), self.owner.lock(ticket.lock_seed));
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
-            let deleting = closing.run_until_cancelled(delete(&nodes, &ticket, &lock));
-            if let Some(Err(error)) = deleting.await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(file = %ticket.file, error, "a replaced file was not deleted");
-            }
+            closing.run_until_cancelled(delete_quietly(&nodes, &ticket, &lock)).await
         });
+    }
+}
+
+/// Deletes what nobody asks for any more, and tells of a failure only the log.
+pub(crate) async fn delete_quietly<W: World>(nodes: &Nodes<W>, ticket: &Ticket, lock: &FileLock) {
+    if let Err(error) = delete(nodes, ticket, lock).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(file = %ticket.file, error, "a replaced file was not deleted");
     }
 }
 
@@ -152,7 +156,7 @@ async fn delete_page<W: World>(
     let newest = &found.head.body;
     let record = Record {
         key,
-        counter: newest.counter + 1,
+        counter: newest.counter.saturating_add(1),
         parents: found.heads.iter().map(|head| head.body.hash()).collect(),
         set: newest.set.clone(),
         lock: newest.lock.clone(),

@@ -199,7 +199,8 @@ impl<W: World> Shared<W> {
 
     async fn reopen(&self, task: TaskId, plan: &UploadPlan) -> Result<SliceReader, TaskError> {
         let Some((path, stamp)) = &plan.source else { return Err(TaskError::NoSource(task)) };
-        let reader = SliceReader::open(Source::File(path.clone()), 0, &self.tasks).await;
+        let source = Source::File(path.clone());
+        let reader = SliceReader::open(source, 0, self.buffer, &self.tasks).await;
         let reader = reader.map_err(|source| TaskError::Source { task, source })?;
         if reader.identity().map(|(_, now)| now) != Some(*stamp) {
             return Err(TaskError::Changed { task, path: path.clone() });

@@ -6,8 +6,8 @@ use defs_core::ids::{FileId, SliceNo};
 use thiserror::Error;
 
 use crate::journal::JournalError;
-use crate::pipeline::encrypt::DecryptError;
 use crate::pipeline::fetch::FetchError;
+use crate::pipeline::harm::DamagedShard;
 use crate::pipeline::index::ManifestError;
 use crate::pipeline::sink::SinkError;
 use crate::records::ReadRecordError;
@@ -34,6 +34,12 @@ fn listed(slices: &[ShortSlice]) -> String {
     slices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Who sent what, behind the rest of a sentence; nothing where nobody did.
+fn blamed(damaged: &[DamagedShard]) -> String {
+    let shards = damaged.iter().map(|shard| format!("; {shard}"));
+    shards.collect()
+}
+
 /// Why a download failed.
 #[derive(Debug, Clone, Error)]
 pub enum DownloadError {
@@ -44,19 +50,23 @@ pub enum DownloadError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// Too many shards of some slices are away.
-    #[error("the file can't be had now: {}", listed(.slices))]
+    #[error("the file can't be had now: {}{}", listed(.slices), blamed(.damaged))]
     TooFewShards {
         /// The slices that can't be had.
         slices: Vec<ShortSlice>,
+        /// What nodes sent instead of shards of the first of them.
+        damaged: Vec<DamagedShard>,
         /// Why the first of them can't.
         source: FetchError,
     },
     /// A slice was not had for another reason.
-    #[error("failed to fetch the file")]
-    Fetch(#[source] FetchError),
-    /// A slice is not what was put.
-    #[error("failed to decrypt the file")]
-    Decrypt(#[from] DecryptError),
+    #[error("failed to fetch the file{}", blamed(.damaged))]
+    Fetch {
+        /// Why.
+        source: FetchError,
+        /// What nodes sent instead of its shards.
+        damaged: Vec<DamagedShard>,
+    },
     /// The slices are right and the whole is not.
     #[error("the content of {file} is not what its manifest says")]
     OtherContent {
@@ -85,9 +95,8 @@ impl DownloadError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Record(error) => error.is_retryable(),
-            Self::TooFewShards { .. } | Self::Fetch(_) => true,
+            Self::TooFewShards { .. } | Self::Fetch { .. } => true,
             Self::Manifest(_)
-            | Self::Decrypt(_)
             | Self::OtherContent { .. }
             | Self::Range { .. }
             | Self::Sink(_)

@@ -1,12 +1,16 @@
 //! Record reads that travel together: what is asked of a node while it answers is asked
 //! at once when it has answered.
+//!
+//! An answer is one message, which may be too small for all the records that were asked
+//! for. A node answers the first of them then, and of each of the rest that it is busy:
+//! those are asked for again. One that refuses the whole is asked for half as many.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use defs_core::body::Body;
 use defs_core::ids::NodeId;
-use defs_core::message::{BATCH_ITEMS_MAX, ItemResult, Request, Response};
+use defs_core::message::{BATCH_ITEMS_MAX, ItemResult, Reason, Request, Response};
 use defs_core::port::{CallError, Clock as _};
 use defs_core::record::{RecordKey, SignedRecord};
 use tokio::sync::{Semaphore, oneshot};
@@ -32,10 +36,24 @@ struct Waiting {
     reply: oneshot::Sender<Result<Heads, CallError>>,
 }
 
-#[derive(Default)]
+impl Waiting {
+    fn is_answered(self, answer: Result<Heads, CallError>) {
+        // Whoever waited may have been answered by another node.
+        drop(self.reply.send(answer));
+    }
+}
+
 struct Queue {
     waiting: VecDeque<Waiting>,
     busy: u8,
+    /// Keys of one request: fewer while the node's answers would be too long.
+    at_once: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), busy: 0, at_once: BATCH_ITEMS_MAX }
+    }
 }
 
 /// Asks nodes for records, many at once.
@@ -97,18 +115,41 @@ impl<W: World> Asking<W> {
     async fn answer_all(self: Arc<Self>, node: NodeId) {
         while let Some(batch) = self.next_batch(node) {
             let keys: Vec<_> = batch.iter().map(|waiting| waiting.key).collect();
-            let mut answers = self.exchange(node, keys).await.map(Vec::into_iter);
-            for waiting in batch {
-                let answer = match &mut answers {
-                    Ok(answers) => {
-                        answers.next().ok_or_else(|| unexpected(node, "it left a record out"))
-                    }
-                    Err(error) => Err(error.clone()),
-                };
-                // Whoever waited may have been answered by another node.
-                drop(waiting.reply.send(answer));
+            match self.exchange(node, keys).await {
+                Ok(answers) => self.hand_out(node, batch, answers),
+                Err(error) if batch.len() > 1 && is_too_much(&error) => {
+                    let half = batch.len() / 2;
+                    self.ask_again(node, batch, |_| half);
+                }
+                Err(error) => {
+                    batch.into_iter().for_each(|waiting| waiting.is_answered(Err(error.clone())));
+                }
             }
         }
+    }
+
+    /// Gives each its answer, but for those to be asked for again. If the node is busy for
+    /// all of them, that is the answer.
+    fn hand_out(&self, node: NodeId, batch: Vec<Waiting>, answers: Vec<Heads>) {
+        let gets_on = answers.iter().any(|answer| !is_later(answer));
+        let mut later = Vec::new();
+        for (waiting, answer) in batch.into_iter().zip(answers) {
+            if gets_on && is_later(&answer) {
+                later.push(waiting);
+            } else {
+                waiting.is_answered(Ok(answer));
+            }
+        }
+        let double = |at_once: usize| at_once.saturating_mul(2).min(BATCH_ITEMS_MAX);
+        self.ask_again(node, later, double);
+    }
+
+    /// What waited longest comes first again.
+    fn ask_again(&self, node: NodeId, batch: Vec<Waiting>, at_once: impl Fn(usize) -> usize) {
+        let mut queues = self.lock();
+        let queue = queues.entry(node).or_default();
+        queue.at_once = at_once(queue.at_once);
+        batch.into_iter().rev().for_each(|waiting| queue.waiting.push_front(waiting));
     }
 
     fn next_batch(&self, node: NodeId) -> Option<Vec<Waiting>> {
@@ -116,7 +157,7 @@ impl<W: World> Asking<W> {
         let queue = queues.get_mut(&node)?;
         // Some were answered by another node meanwhile.
         queue.waiting.retain(|waiting| !waiting.reply.is_closed());
-        let count = queue.waiting.len().min(BATCH_ITEMS_MAX);
+        let count = queue.waiting.len().min(queue.at_once);
         if count == 0 {
             queue.busy -= 1;
             return None;
@@ -139,7 +180,11 @@ impl<W: World> Asking<W> {
                 Err(unexpected(node, "records were asked for and something else answered"))
             }
             Err(error) => {
-                self.links.pace.failed(node, now);
+                if is_too_much(&error) {
+                    self.links.pace.given_up(node);
+                } else {
+                    self.links.pace.failed(node, now);
+                }
                 Err(error)
             }
         }
@@ -148,6 +193,16 @@ impl<W: World> Asking<W> {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Queue>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether this record did not fit the answer.
+fn is_later(answer: &Heads) -> bool {
+    answer.as_ref().is_err_and(|refusal| refusal.reason == Reason::Busy)
+}
+
+/// Whether the whole answer was too long to be sent.
+fn is_too_much(error: &CallError) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.reason == Reason::NotAllowed)
 }
 
 impl<W> std::fmt::Debug for Asking<W> {

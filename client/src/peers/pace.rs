@@ -117,6 +117,11 @@ impl Pace {
         });
     }
 
+    /// It answered, and not with what was asked for: it is asked last for a while.
+    pub(crate) fn distrusts(&self, node: NodeId, now: Duration) {
+        self.with(node, |known| known.failed_at = Some(now));
+    }
+
     /// How long to wait for `node` before asking another one too.
     pub(crate) fn hedge_after(&self, node: NodeId, kind: Kind) -> Duration {
         let learned = self.with(node, |known| match kind {

@@ -18,7 +18,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use thiserror::Error;
 
 use super::code::{SealedSlice, SignedStripe};
-use crate::directory::Unreachable;
+use crate::directory::{Pair, Unreachable};
 use crate::nodes::{AskPairError, Nodes};
 use crate::place::{Held, OpenPair, TooFewPairs, spread};
 use crate::ports::World;
@@ -150,7 +150,10 @@ impl<W: World> Nodes<W> {
             }
             tracing::debug!(%slice, %index, %pair,
                 error = &source as &dyn std::error::Error, "shard not kept");
-            self.directory.avoid(pair, source.reason() == Some(Reason::Full));
+            // A pair that is busy takes the next shard again.
+            if source.reason() != Some(Reason::Busy) {
+                self.directory.avoid(pair, source.reason() == Some(Reason::Full));
+            }
             self.place_again(placement, index, pair, tried).await?;
             tried += 1;
         }
@@ -237,17 +240,22 @@ impl<W: World> Nodes<W> {
     ) -> Result<Vec<PairId>, CarryError> {
         let view = self.directory.fresh().await;
         let view = view.map_err(|source| CarryError::NoTable { slice, source })?;
-        let open: Vec<_> = self
-            .directory
-            .open_pairs(&view)
-            .into_iter()
-            .map(|(id, pair)| OpenPair {
-                id,
-                weight: pair.free,
-                zone: pair.labels.map(|labels| labels.zone).join("/"),
-            })
-            .collect();
-        spread(shards, per_pair, &open, held, |bound| self.draw(bound))
-            .map_err(|source| CarryError::TooFewPairs { slice, source })
+        let open = self.directory.open_pairs(&view);
+        let candidate = |(id, pair): (PairId, Pair)| OpenPair {
+            id,
+            weight: pair.free,
+            zone: pair.labels.map(|labels| labels.zone).join("/"),
+        };
+        let mut pairs: Vec<_> = open.first.into_iter().map(candidate).collect();
+        if let Ok(placed) = spread(shards, per_pair, &pairs, held.clone(), |bound| self.draw(bound))
+        {
+            return Ok(placed);
+        }
+        pairs.extend(open.last.into_iter().map(candidate));
+        let placed = spread(shards, per_pair, &pairs, held, |bound| self.draw(bound));
+        placed.map_err(|source| {
+            let source = TooFewPairs { full: open.full, ..source };
+            CarryError::TooFewPairs { slice, source }
+        })
     }
 }

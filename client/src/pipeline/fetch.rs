@@ -1,7 +1,7 @@
 //! Fetches any k shards of a stripe: data shards first, from the member that answers
 //! sooner, and others as soon as one fails or is slow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use defs_codec::{OpenError, RestoreError};
@@ -14,6 +14,8 @@ use thiserror::Error;
 
 use super::FileContext;
 use super::code::{Gathering, Lengths};
+use super::encrypt::DecryptError;
+use super::harm::Report;
 use crate::nodes::{AskPairError, Nodes};
 use crate::peers::Kind;
 use crate::ports::World;
@@ -34,6 +36,9 @@ pub enum ShardError {
         /// Why they don't open.
         source: OpenError,
     },
+    /// Whoever of its pair answered before sent forged shards.
+    #[error("the members of pair {0} sent forged shards")]
+    LeftOut(PairId),
 }
 
 /// Why a slice was not had.
@@ -63,6 +68,18 @@ pub enum FetchError {
         /// Shards of the geometry.
         need: usize,
     },
+    /// Shards open and give another slice than was put.
+    #[error(
+        "slice {slice} is not what was put, with any of {trials} choices of whose shards to use"
+    )]
+    Forged {
+        /// The slice.
+        slice: SliceNo,
+        /// Times that it was fetched, from other nodes each time.
+        trials: usize,
+        /// What the first one gave.
+        source: DecryptError,
+    },
     /// The shards don't give the slice.
     #[error("slice {slice} can't be restored from its shards")]
     Restore {
@@ -73,26 +90,14 @@ pub enum FetchError {
     },
 }
 
-/// A shard that a node sent damaged, and that was had elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DamagedShard {
-    /// Of which slice.
-    pub slice: SliceNo,
-    /// Which shard.
-    pub index: ShardIndex,
-    /// The pair that should hold it.
-    pub pair: PairId,
-    /// The member that sent other bytes.
-    pub node: NodeId,
-}
-
 /// An encrypted slice that was fetched.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) coded: bytes::Bytes,
     /// Whether parity was needed.
     pub(crate) decoded: bool,
-    pub(crate) damaged: Vec<DamagedShard>,
+    /// The shards that it was made of, and who sent them.
+    pub(super) used: Vec<(ShardIndex, NodeId)>,
 }
 
 /// One stripe to fetch.
@@ -101,19 +106,21 @@ pub(crate) struct Wanted<'a> {
     pub(crate) file: &'a FileContext,
     pub(crate) number: SliceNo,
     pub(crate) entry: &'a SliceEntry,
+    /// Nodes that are not asked.
+    pub(crate) without: &'a BTreeSet<NodeId>,
+    /// Nodes that are asked before the other members of their pairs, whoever is faster.
+    pub(crate) first: &'a BTreeSet<NodeId>,
+    /// Where damage is noted as soon as it is seen, whatever becomes of the read.
+    pub(crate) report: &'a Report,
 }
 
-/// A shard that was opened, or given up, with what nodes sent damaged on the way.
-struct Outcome {
-    index: ShardIndex,
-    result: Result<BytesMut, ShardError>,
-    damaged: Vec<DamagedShard>,
-}
+type Outcome = (ShardIndex, Result<(NodeId, BytesMut), ShardError>);
 
 impl<W: World> Nodes<W> {
-    /// Fetches and opens k shards of a stripe.
+    /// Fetches and opens k shards of a stripe: each from either member of its pair, and
+    /// others until there are k or none is left to ask.
     pub(crate) async fn fetch(&self, wanted: Wanted<'_>) -> Result<Fetched, FetchError> {
-        let Wanted { file, number, entry } = wanted;
+        let Wanted { file, number, entry, .. } = wanted;
         let (geometry, need) = (file.geometry, file.geometry.data());
         if entry.pairs.len() != geometry.total() {
             let (named, need) = (entry.pairs.len(), geometry.total());
@@ -123,7 +130,7 @@ impl<W: World> Nodes<W> {
         let mut gathering = Gathering::new(geometry, lengths);
         let mut queue = self.by_likelihood(entry).await.into_iter();
         let mut running = FuturesUnordered::new();
-        let (mut failed, mut damaged) = (Vec::new(), Vec::new());
+        let (mut failed, mut used) = (Vec::new(), Vec::new());
         for index in queue.by_ref().take(need) {
             running.push(self.fetch_shard(wanted, index, lengths, gathering.room(index)));
         }
@@ -138,15 +145,14 @@ impl<W: World> Nodes<W> {
                     None
                 }
             };
-            if let Some(Outcome { index, result, damaged: found }) = finished {
-                damaged.extend(found);
-                match result {
-                    Ok(opened) => {
-                        gathering.add(index, opened);
-                        continue;
-                    }
-                    Err(error) => failed.push((index, error)),
+            match finished {
+                Some((index, Ok((node, opened)))) => {
+                    gathering.add(index, opened);
+                    used.push((index, node));
+                    continue;
                 }
+                Some((index, Err(error))) => failed.push((index, error)),
+                None => {}
             }
             if let Some(index) = queue.next() {
                 running.push(self.fetch_shard(wanted, index, lengths, gathering.room(index)));
@@ -161,7 +167,7 @@ impl<W: World> Nodes<W> {
         let finished = self.world.compute().run(move || gathering.finish()).await;
         let (coded, decoded) =
             finished.map_err(|source| FetchError::Restore { slice: number, source })?;
-        Ok(Fetched { coded, decoded, damaged })
+        Ok(Fetched { coded, decoded, used })
     }
 
     /// Indices in the order to ask: data before parity, but what is likely missing last.
@@ -208,11 +214,8 @@ impl<W: World> Nodes<W> {
         lengths: Lengths,
         room: BytesMut,
     ) -> Outcome {
-        let mut damaged = Vec::new();
         let pair = wanted.entry.pairs[usize::from(index.0)];
-        let result =
-            self.fetch_from_pair(wanted, (index, pair), lengths, (room, &mut damaged)).await;
-        Outcome { index, result, damaged }
+        (index, self.fetch_from_pair(wanted, (index, pair), lengths, room).await)
     }
 }
 

@@ -20,6 +20,9 @@ use crate::keys::{FileKey, FileLock};
 /// The label of a page's frame.
 const LABEL: &[u8] = b"defs/1 record";
 
+/// The longest slice: no holder takes a stripe of a longer one.
+const SLICE_MAX: u64 = 64 << 20;
+
 /// Why a manifest was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ManifestError {
@@ -139,7 +142,7 @@ pub(crate) fn seal_pages(
     let Version { file_random, before, set } = version;
     let seal_page = |(number, page): (u32, &ManifestPage)| {
         let key = RecordKey::manifest(file.file, number);
-        let (counter, salt) = (before.counter + 1, salts());
+        let (counter, salt) = (before.counter.saturating_add(1), salts());
         let sealing = file.key.record_key(&key, counter, &salt);
         let parent = before.hashes.get(usize::try_from(number).unwrap_or(usize::MAX));
         Record {
@@ -182,11 +185,45 @@ pub(crate) fn open_page(record: &Record, key: &FileKey) -> Result<ManifestPage, 
         page,
         source,
     })?;
-    if opened.head.is_some() != (page == 0) {
-        let why = "page 0, and no other, has the head";
-        return Err(ManifestError::Contradiction { file, why });
+    match contradiction(&opened, page) {
+        Some(why) => Err(ManifestError::Contradiction { file, why }),
+        None => Ok(opened),
     }
-    Ok(opened)
+}
+
+/// What in a page can't be true, whoever sealed it: nothing behind this asks again whether
+/// its numbers can be added up or kept in memory.
+fn contradiction(page: &ManifestPage, number: u32) -> Option<&'static str> {
+    let ManifestPage { head, slices } = page;
+    if slices.iter().any(|slice| slice.length == 0 || slice.length > SLICE_MAX) {
+        return Some("a slice has 1 byte to 64 MiB");
+    }
+    match head {
+        None if number == 0 => Some("page 0 has the head"),
+        None if slices.is_empty() => Some("only page 0 may be without slices"),
+        None => None,
+        Some(_) if number != 0 => Some("only page 0 has the head"),
+        Some(head) => head_contradiction(head, slices),
+    }
+}
+
+fn head_contradiction(head: &FileHead, slices: &[SliceEntry]) -> Option<&'static str> {
+    let here: u64 = slices.iter().map(|slice| slice.length).sum();
+    let inline = head.inline.as_ref().map(|bytes| bytes.len() as u64);
+    if inline.is_some() && !slices.is_empty() {
+        return Some("a file that rides inside its manifest has no slices");
+    }
+    let held = inline.unwrap_or(here);
+    if held > head.length || (head.pages == 1 && held < head.length) {
+        return Some("its slices are not as long as the file");
+    }
+    fits(slices, head.geometry)
+}
+
+/// What contradicts that each of `slices` was coded as `geometry` says.
+pub(crate) fn fits(slices: &[SliceEntry], geometry: Geometry) -> Option<&'static str> {
+    let fits = slices.iter().all(|slice| slice.pairs.len() == geometry.total());
+    (!fits).then_some("a slice has as many pairs as shards")
 }
 
 /// Up to three of `open`, in random order; `draw(bound)` gives a number below `bound`.
@@ -200,4 +237,86 @@ pub(crate) fn draw_set(
         pairs.push(open.swap_remove(place.min(open.len() - 1)));
     }
     (!pairs.is_empty()).then_some(RecordSet { pairs, version: 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use defs_core::ids::StripeId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slice(length: u64, pairs: usize) -> SliceEntry {
+        SliceEntry {
+            length,
+            digest: Digest([1; 32]),
+            salt: [2; 32],
+            stripe: StripeId([3; 32]),
+            pairs: vec![PairId([4; 16]); pairs],
+        }
+    }
+
+    fn page(length: u64, pages: u32, inline: Option<usize>, slices: &[u64]) -> ManifestPage {
+        let head = FileHead {
+            name: String::new(),
+            length,
+            digest: Digest([5; 32]),
+            mode: Mode::RsSize,
+            geometry: Geometry::new(2, 1).unwrap(),
+            pages,
+            inline: inline.map(|length| vec![6; length]),
+        };
+        let slices = slices.iter().map(|length| slice(*length, 3)).collect();
+        ManifestPage { head: Some(head), slices }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_true_are_refused_by_name() {
+        let lengths = "its slices are not as long as the file";
+        let bounds = "a slice has 1 byte to 64 MiB";
+        let cases = [
+            (page(10, 1, None, &[4, 6]), None),
+            (page(u64::MAX, u32::MAX, None, &[4, 6]), None),
+            (page(0, 1, None, &[]), None),
+            (page(9, 1, None, &[4, 6]), Some(lengths)),
+            (page(11, 1, None, &[4, 6]), Some(lengths)),
+            (page(9, 2, None, &[4, 6]), Some(lengths)),
+            (page(4, 1, None, &[4, 0]), Some(bounds)),
+            (page(u64::MAX, 1, None, &[u64::MAX, u64::MAX]), Some(bounds)),
+            (page(SLICE_MAX, 1, None, &[SLICE_MAX]), None),
+            (page(SLICE_MAX + 1, 1, None, &[SLICE_MAX + 1]), Some(bounds)),
+            (page(7, 1, Some(7), &[]), None),
+            (page(8, 1, Some(7), &[]), Some(lengths)),
+            (page(6, 1, Some(7), &[]), Some(lengths)),
+            (
+                page(7, 1, Some(7), &[7]),
+                Some("a file that rides inside its manifest has no slices"),
+            ),
+        ];
+        for (case, (page, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(contradiction(&page, 0), expected, "case {case}");
+        }
+        let mut other = page(5, 1, None, &[5]);
+        other.slices[0].pairs.pop();
+        assert_eq!(contradiction(&other, 0), Some("a slice has as many pairs as shards"));
+        assert_eq!(contradiction(&page(5, 1, None, &[5]), 1), Some("only page 0 has the head"));
+        let rest = |slices: &[u64]| ManifestPage { head: None, ..page(0, 1, None, slices) };
+        assert_eq!(contradiction(&rest(&[5]), 0), Some("page 0 has the head"));
+        assert_eq!(contradiction(&rest(&[]), 1), Some("only page 0 may be without slices"));
+        assert_eq!(contradiction(&rest(&[5]), 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_page_says_is_accepted_or_refused_without_a_crash(
+            length: u64, pages: u32, inline in proptest::option::of(0_usize..20),
+            slices in proptest::collection::vec(any::<u64>(), 0..10), number in 0_u32..2,
+        ) {
+            let page = page(length, pages, inline, &slices);
+            if contradiction(&page, number).is_none() {
+                let here: u64 = slices.iter().sum();
+                prop_assert!(here <= length && slices.iter().all(|one| *one <= SLICE_MAX));
+            }
+        }
+    }
 }

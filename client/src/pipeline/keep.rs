@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use defs_core::ids::{PairId, ShardIndex, StripeId};
 use defs_core::manifest::SliceEntry;
-use defs_core::message::{BATCH_ITEMS_MAX, Request, Response, ShardKey};
+use defs_core::message::{BATCH_ITEMS_MAX, KeepStripe, Request, Response, ShardKey};
 use defs_core::statement::{Commit, Signed, Tombstone};
 use defs_identity::sign_statements;
 use futures::StreamExt as _;
@@ -46,9 +46,14 @@ impl<W: World> Nodes<W> {
     pub(crate) async fn commit(&self, lock: &FileLock, slices: &[SliceEntry]) -> Unheld {
         let commits = slices.iter().map(|slice| Commit { stripe: slice.stripe }).collect();
         let signed = sign_statements(&lock.key, &self.links.network(), commits);
-        let asks = batches(by_holder(slices, &signed)).map(|(pair, commits)| async move {
-            let stripes: Vec<_> = commits.iter().map(|commit| commit.body.stripe).collect();
-            self.held(pair, None, stripes, Request::Commit { commits, both: true }).await
+        let keep = by_pair(slices.iter().zip(signed).flat_map(|(slice, commit)| {
+            let keep =
+                move |(pair, indices)| (pair, KeepStripe { commit: commit.clone(), indices });
+            by_pair(slice.pairs.iter().copied().zip((0_u8..).map(ShardIndex))).into_iter().map(keep)
+        }));
+        let asks = batches(keep).map(|(pair, stripes)| async move {
+            let ids: Vec<_> = stripes.iter().map(|one| one.commit.body.stripe).collect();
+            self.held(pair, None, ids, Request::Commit { stripes, both: true }).await
         });
         unheld(asks).await
     }

@@ -1,6 +1,8 @@
 //! One shard from one pair: the member that answers sooner is asked first, the other one
 //! when that fails, lies or is slow.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::BytesMut;
 use defs_codec::OpenError;
 use defs_core::body::Body;
@@ -12,7 +14,8 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use super::code::{Lengths, open_into_room};
-use super::fetch::{DamagedShard, ShardError, Wanted};
+use super::fetch::{ShardError, Wanted};
+use super::harm::{DamagedShard, Harm};
 use crate::nodes::{AskPairError, Nodes};
 use crate::peers::{Kind, unexpected};
 use crate::ports::World;
@@ -25,19 +28,49 @@ impl<W: World> Nodes<W> {
     pub(super) async fn fetch_from_pair(
         &self,
         wanted: Wanted<'_>,
-        (index, pair): (ShardIndex, PairId),
+        place: (ShardIndex, PairId),
         lengths: Lengths,
-        (room, damaged): (BytesMut, &mut Vec<DamagedShard>),
-    ) -> Result<BytesMut, ShardError> {
-        let kind = Kind::Shard(lengths.sealed);
+        room: BytesMut,
+    ) -> Result<(NodeId, BytesMut), ShardError> {
+        let key = ShardKey { stripe: wanted.entry.stripe, index: place.0 };
+        let room = Mutex::new(Some(room));
+        let open = |sealed| {
+            let room = room.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let fresh = || BytesMut::zeroed(usize::try_from(lengths.shard).unwrap_or(0));
+            self.open(wanted, place.0, sealed, room.unwrap_or_else(fresh))
+        };
+        let read = |node| self.read_from(node, wanted, key, lengths);
+        self.first_good(wanted, place, Kind::Shard(lengths.sealed), read, open).await
+    }
+
+    /// What `read` gets from a member of a pair and `open` finds to be right: the likelier
+    /// member is asked first, the other one when that fails, lies or is slow.
+    pub(super) async fn first_good<Sealed, Opened, Read, Open>(
+        &self,
+        wanted: Wanted<'_>,
+        (index, pair): (ShardIndex, PairId),
+        kind: Kind,
+        read: impl Fn(NodeId) -> Read,
+        open: impl Fn(Sealed) -> Open,
+    ) -> Result<(NodeId, Opened), ShardError>
+    where
+        Read: Future<Output = Result<Sealed, CallError>>,
+        Open: Future<Output = Result<Opened, OpenError>>,
+    {
         let record = self.pair(pair).await?;
-        let [first, second] = self.members_in_order(&record, kind);
-        let key = ShardKey { stripe: wanted.entry.stripe, index };
+        let mut members = self.members_in_order(&record, kind);
+        members.sort_by_key(|member| !wanted.first.contains(member));
+        let mut members = members.into_iter().filter(|member| !wanted.without.contains(member));
+        let Some(first) = members.next() else { return Err(ShardError::LeftOut(pair)) };
+        let mut spare = members.next();
+        let ask = |node| {
+            let answer = read(node);
+            async move { (node, answer.await) }
+        };
         let mut asked = FuturesUnordered::new();
-        asked.push(self.read_from(first, wanted, key, lengths));
-        let mut spare = Some(second);
+        asked.push(ask(first));
         let mut slow = Box::pin(self.world.clock().sleep(self.links.pace.hedge_after(first, kind)));
-        let (mut room, mut last) = (Some(room), None);
+        let mut last = None;
         while !asked.is_empty() {
             let finished = tokio::select! {
                 biased;
@@ -45,32 +78,36 @@ impl<W: World> Nodes<W> {
                 () = &mut slow, if spare.is_some() => None,
             };
             match finished {
-                Some((node, Ok(sealed))) => {
-                    let into = room.take().unwrap_or_else(|| {
-                        BytesMut::zeroed(usize::try_from(lengths.shard).unwrap_or(0))
-                    });
-                    match self.open(wanted, index, sealed, into).await {
-                        Ok(opened) => return Ok(opened),
-                        Err(source) => {
-                            let slice = wanted.number;
-                            tracing::warn!(%slice, %index, %pair, %node, "damaged shard");
-                            self.links.pace.failed(node, self.world.clock().elapsed());
-                            damaged.push(DamagedShard { slice, index, pair, node });
-                            last = Some(ShardError::Damaged { pair, node, source });
-                        }
+                Some((node, Ok(sealed))) => match open(sealed).await {
+                    Ok(opened) => return Ok((node, opened)),
+                    Err(source) => {
+                        self.note_damage(wanted, (index, pair), node, Harm::Damaged);
+                        last = Some(ShardError::Damaged { pair, node, source });
                     }
-                }
+                },
                 Some((_, Err(source))) => {
                     // A lie is worth more than a member that is away: keep it as the cause.
                     last = last.or(Some(AskPairError::Call { pair, source }.into()));
                 }
                 None => {}
             }
-            if let Some(node) = spare.take() {
-                asked.push(self.read_from(node, wanted, key, lengths));
-            }
+            asked.extend(spare.take().map(ask));
         }
         Err(last.unwrap_or(ShardError::Pair(AskPairError::Unknown(pair))))
+    }
+
+    /// Reports a shard that is not what was stored, and asks its node last for a while.
+    pub(super) fn note_damage(
+        &self,
+        wanted: Wanted<'_>,
+        (index, pair): (ShardIndex, PairId),
+        node: NodeId,
+        harm: Harm,
+    ) {
+        let slice = wanted.number;
+        tracing::warn!(%slice, %index, %pair, %node, %harm, "a shard is not what was stored");
+        self.links.pace.distrusts(node, self.world.clock().elapsed());
+        wanted.report.add(DamagedShard { slice, index, pair, node, harm });
     }
 
     pub(crate) fn members_in_order(&self, record: &PairRecord, kind: Kind) -> [NodeId; 2] {
@@ -98,7 +135,7 @@ impl<W: World> Nodes<W> {
         wanted: Wanted<'_>,
         key: ShardKey,
         lengths: Lengths,
-    ) -> (NodeId, Result<Vec<u8>, CallError>) {
+    ) -> Result<Vec<u8>, CallError> {
         let began = self.world.clock().elapsed();
         self.links.pace.begins(node);
         let underway = Underway { nodes: self, node, over: false };
@@ -115,7 +152,7 @@ impl<W: World> Nodes<W> {
             }
             Err(_) => self.links.pace.failed(node, now),
         }
-        (node, read)
+        read
     }
 
     async fn read_sealed(

@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use defs_codec::seal::HEAD;
-use defs_codec::{SealedPart, stripe::open_shard_range};
+use defs_codec::{OpenError, SealedPart, stripe::open_shard_range};
 use defs_core::framing::{self, sealed_length, sealed_range};
-use defs_core::ids::{NodeId, PairId, ShardIndex};
+use defs_core::ids::{NodeId, ShardIndex};
 use defs_core::message::{ReadShard, Request, Response, ShardKey};
 use defs_core::port::{CallError, Compute as _};
 use futures::TryStreamExt as _;
@@ -66,34 +66,36 @@ impl<W: World> Nodes<W> {
         range: Range<u64>,
     ) -> Result<Vec<u8>, NotAlone> {
         let pair = *wanted.entry.pairs.get(usize::from(index.0)).ok_or(NotAlone)?;
-        let [first, second] = self.members(pair, lengths).await?;
-        match self.piece_from(first, wanted, lengths, (index, range.clone())).await {
-            Ok(piece) => Ok(piece),
-            Err(_) => self.piece_from(second, wanted, lengths, (index, range)).await,
-        }
+        let (_, chunks) = sealed_range(lengths.shard, &range);
+        let kind = Kind::Shard(chunks.end - chunks.start);
+        let key = ShardKey { stripe: wanted.entry.stripe, index };
+        let read = |node| self.read_chunks(node, wanted, (key, chunks.clone()), lengths.sealed);
+        let secret = wanted.file.key.stripe_secret(wanted.number, &wanted.entry.salt);
+        let open = |(head, body): (Vec<u8>, Vec<u8>)| {
+            let opened = match head.first_chunk() {
+                None => Err(OpenError::Truncated { have: head.len() }),
+                Some(head) => {
+                    let part = SealedPart { plain_length: lengths.shard, head, chunks: &body };
+                    open_shard_range(&secret, index, range.clone(), part)
+                }
+            };
+            std::future::ready(opened)
+        };
+        let good = self.first_good(wanted, (index, pair), kind, read, open).await;
+        good.map(|(_, piece)| piece).map_err(|_failed| NotAlone)
     }
 
-    async fn members(&self, pair: PairId, lengths: Lengths) -> Result<[NodeId; 2], NotAlone> {
-        let record = self.pair(pair).await.map_err(|_unknown| NotAlone)?;
-        Ok(self.members_in_order(&record, Kind::Shard(lengths.sealed)))
-    }
-
-    async fn piece_from(
+    /// The head of a sealed shard and some of its chunks, from one node.
+    async fn read_chunks(
         &self,
         node: NodeId,
         wanted: Wanted<'_>,
-        lengths: Lengths,
-        (index, range): (ShardIndex, Range<u64>),
-    ) -> Result<Vec<u8>, NotAlone> {
-        let key = ShardKey { stripe: wanted.entry.stripe, index };
-        let (_, chunks) = sealed_range(lengths.shard, &range);
-        let head = self.read_part(node, wanted, (key, 0..framing::HEAD), lengths.sealed);
-        let body = self.read_part(node, wanted, (key, chunks), lengths.sealed);
-        let (head, body) = tokio::try_join!(head, body).map_err(|_failed| NotAlone)?;
-        let secret = wanted.file.key.stripe_secret(wanted.number, &wanted.entry.salt);
-        let head = head.first_chunk().ok_or(NotAlone)?;
-        let part = SealedPart { plain_length: lengths.shard, head, chunks: &body };
-        open_shard_range(&secret, index, range, part).map_err(|_closed| NotAlone)
+        (key, chunks): (ShardKey, Range<u64>),
+        sealed: u64,
+    ) -> Result<(Vec<u8>, Vec<u8>), CallError> {
+        let head = self.read_part(node, wanted, (key, 0..framing::HEAD), sealed);
+        let body = self.read_part(node, wanted, (key, chunks), sealed);
+        tokio::try_join!(head, body)
     }
 
     /// Sealed bytes `part` of a shard from one node.

@@ -62,6 +62,8 @@ pub enum SinkError {
 /// Takes slices in order.
 pub(crate) struct SliceWriter {
     to: To,
+    /// Bytes that are given to the operating system or the stream at a time.
+    buffer: usize,
     tasks: TaskTracker,
 }
 
@@ -71,10 +73,12 @@ enum To {
 }
 
 impl SliceWriter {
-    /// Opens `sink`. The bytes of a file are collected in `partial`, see [`partial_of`].
+    /// Opens `sink`, to be written by `buffer` bytes at a time. The bytes of a file are
+    /// collected in `partial`, see [`partial_of`].
     pub(crate) async fn open(
         sink: Sink,
         partial: Option<PathBuf>,
+        buffer: usize,
         tasks: &TaskTracker,
     ) -> Result<Self, SinkError> {
         let to = match sink {
@@ -85,7 +89,7 @@ impl SliceWriter {
                 opening.await.map_err(|_ended| SinkError::Closing)??
             }
         };
-        Ok(Self { to, tasks: tasks.clone() })
+        Ok(Self { to, buffer, tasks: tasks.clone() })
     }
 
     /// A writer that is dropped before [`SliceWriter::finish`] removes what it collected,
@@ -116,17 +120,25 @@ impl SliceWriter {
     }
 
     pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
+        let buffer = self.buffer;
         match &mut self.to {
             To::Stream(writer) => {
-                let written = writer.write_all(&bytes).await;
-                written.map_err(|source| SinkError::Stream { source: Arc::new(source) })
+                for part in bytes.chunks(buffer) {
+                    let written = writer.write_all(part).await;
+                    written.map_err(|source| SinkError::Stream { source: Arc::new(source) })?;
+                }
+                Ok(())
             }
             To::File { file, partial, at, .. } => {
                 let (file, path, start) = (Arc::clone(file), partial.clone(), *at);
                 *at += bytes.len() as u64;
                 let writing = self.tasks.spawn_blocking(move || {
-                    let written = file.write_all_at(&bytes, start);
-                    written.map_err(|source| failed("write", &path, source))
+                    let mut at = start;
+                    bytes.chunks(buffer).try_for_each(|part| {
+                        let written = file.write_all_at(part, at);
+                        at += part.len() as u64;
+                        written.map_err(|source| failed("write", &path, source))
+                    })
                 });
                 writing.await.map_err(|_ended| SinkError::Closing)?
             }
@@ -233,7 +245,7 @@ mod tests {
         let target = folder.path().join("ä file");
         let open = || {
             let partial = partial_of(&target, [1; 8]);
-            SliceWriter::open(Sink::File(target.clone()), Some(partial), &tasks)
+            SliceWriter::open(Sink::File(target.clone()), Some(partial), 4, &tasks)
         };
         let mut writer = open().await.unwrap();
         writer.write(vec![1; 5]).await.unwrap();
@@ -256,7 +268,7 @@ mod tests {
         let target = folder.path().join("file");
         let open = || {
             let partial = partial_of(&target, [1; 8]);
-            SliceWriter::open(Sink::File(target.clone()), Some(partial), &tasks)
+            SliceWriter::open(Sink::File(target.clone()), Some(partial), 4, &tasks)
         };
         let mut writer = open().await.unwrap();
         writer.write(vec![1; 9]).await.unwrap();
@@ -270,5 +282,20 @@ mod tests {
         writer.write(vec![2; 2]).await.unwrap();
         writer.finish().await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), [1, 1, 1, 1, 2, 2]);
+    }
+
+    #[tokio::test]
+    async fn no_room_is_said_with_the_name_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let tasks = TaskTracker::new();
+        let (target, partial) = (folder.path().join("file"), folder.path().join("partial"));
+        // A device that is always full, by another name: only the name is removed.
+        std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+        let sink = Sink::File(target);
+        let mut writer = SliceWriter::open(sink, Some(partial.clone()), 4, &tasks).await.unwrap();
+        let refused = writer.write(vec![1; 9]).await.unwrap_err();
+        assert!(matches!(&refused, SinkError::NoRoom { path } if *path == partial), "{refused}");
+        drop(writer);
+        assert!(names(folder.path()).is_empty());
     }
 }

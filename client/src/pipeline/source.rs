@@ -88,6 +88,8 @@ pub(crate) struct Slice {
 /// Reads slices.
 pub(crate) struct SliceReader {
     from: From,
+    /// Bytes that are asked of the operating system or the stream at a time.
+    buffer: usize,
     tasks: TaskTracker,
 }
 
@@ -106,11 +108,12 @@ enum From {
 }
 
 impl SliceReader {
-    /// Opens `source`. A stream is read up to `head` bytes: one that ends before has a
-    /// known length.
+    /// Opens `source`, to be read by `buffer` bytes at a time. A stream is read up to `head`
+    /// bytes: one that ends before has a known length.
     pub(crate) async fn open(
         source: Source,
         head: usize,
+        buffer: usize,
         tasks: &TaskTracker,
     ) -> Result<Self, SourceError> {
         let from = match source {
@@ -121,7 +124,7 @@ impl SliceReader {
             Source::Bytes(bytes) => From::Bytes(bytes),
             Source::Stream(mut rest) => {
                 let mut start = Vec::new();
-                read_up_to(&mut rest, &mut start, head).await?;
+                read_up_to(&mut rest, &mut start, head, buffer).await?;
                 if start.len() < head {
                     From::Bytes(start.into())
                 } else {
@@ -129,7 +132,7 @@ impl SliceReader {
                 }
             }
         };
-        Ok(Self { from, tasks: tasks.clone() })
+        Ok(Self { from, buffer, tasks: tasks.clone() })
     }
 
     /// Bytes in all, where that is known.
@@ -161,7 +164,8 @@ impl SliceReader {
         number: SliceNo,
         size: u64,
     ) -> Result<Option<Slice>, SourceError> {
-        let start = u64::from(number.0) * size;
+        let start = u64::from(number.0).saturating_mul(size);
+        let buffer = self.buffer;
         let plain = match &mut self.from {
             From::File { file, path, stamp } => {
                 if start >= stamp.length {
@@ -169,8 +173,9 @@ impl SliceReader {
                 }
                 let length = size.min(stamp.length - start);
                 let (file, path, stamp) = (Arc::clone(file), path.clone(), *stamp);
-                let reading =
-                    self.tasks.spawn_blocking(move || read_at(&file, &path, stamp, start, length));
+                let reading = self
+                    .tasks
+                    .spawn_blocking(move || read_at(&file, &path, stamp, (start, length), buffer));
                 reading.await.map_err(|_ended| SourceError::Closing)??
             }
             From::Bytes(bytes) => {
@@ -185,7 +190,7 @@ impl SliceReader {
                 let size = usize::try_from(size).map_err(|_large| SourceError::TooLong)?;
                 let mut plain = std::mem::take(head);
                 *head = plain.split_off(plain.len().min(size));
-                read_up_to(rest, &mut plain, size).await?;
+                read_up_to(rest, &mut plain, size, buffer).await?;
                 if plain.is_empty() {
                     return Ok(None);
                 }
@@ -215,11 +220,18 @@ async fn read_up_to(
     from: &mut (dyn AsyncRead + Send + Unpin),
     into: &mut Vec<u8>,
     length: usize,
+    buffer: usize,
 ) -> Result<(), SourceError> {
-    let missing = length.saturating_sub(into.len()) as u64;
-    into.reserve_exact(length.saturating_sub(into.len()).min(1 << 20));
-    let read = from.take(missing).read_to_end(into).await;
-    read.map(|_count| ()).map_err(|source| SourceError::Stream { source: Arc::new(source) })
+    let failed = |source| SourceError::Stream { source: Arc::new(source) };
+    // Pages that nobody writes to take no memory.
+    into.reserve_exact(length.saturating_sub(into.len()));
+    while into.len() < length {
+        let next = buffer.min(length - into.len());
+        if (&mut *from).take(next as u64).read_buf(into).await.map_err(failed)? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn open_file(path: PathBuf) -> Result<From, SourceError> {
@@ -234,6 +246,10 @@ fn open_file(path: PathBuf) -> Result<From, SourceError> {
     }
     let file = File::open(&path).map_err(failed)?;
     let stamp = stamp_of(&file).map_err(failed)?;
+    // The kernel's own files (/proc) say that they are empty and are not.
+    if stamp.length == 0 && file.read_at(&mut [0], 0).map_err(failed)? > 0 {
+        return Err(SourceError::Special { path });
+    }
     Ok(From::File { file: Arc::new(file), path, stamp })
 }
 
@@ -262,15 +278,19 @@ fn read_at(
     file: &File,
     path: &Path,
     stamp: FileStamp,
-    start: u64,
-    length: u64,
+    (start, length): (u64, u64),
+    buffer: usize,
 ) -> Result<Vec<u8>, SourceError> {
     let length = usize::try_from(length).map_err(|_large| SourceError::TooLong)?;
     let mut plain = vec![0; length];
-    file.read_exact_at(&mut plain, start).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => SourceError::Changed { path: path.to_owned() },
-        _ => SourceError::Io { path: path.to_owned(), source: Arc::new(source) },
-    })?;
+    let mut at = start;
+    for part in plain.chunks_mut(buffer) {
+        file.read_exact_at(part, at).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => SourceError::Changed { path: path.to_owned() },
+            _ => SourceError::Io { path: path.to_owned(), source: Arc::new(source) },
+        })?;
+        at += part.len() as u64;
+    }
     same(file, path, stamp)?;
     Ok(plain)
 }
@@ -304,7 +324,7 @@ mod tests {
             ];
             for source in sources {
                 let name = format!("{source:?} of {length}");
-                let reader = SliceReader::open(source, 12, &tasks).await.unwrap();
+                let reader = SliceReader::open(source, 12, 4, &tasks).await.unwrap();
                 let known = reader.length();
                 assert!(known.is_none_or(|known| known == u64::from(length)), "{name}");
                 let slices = all(reader, 10).await.unwrap();
@@ -318,18 +338,30 @@ mod tests {
     async fn what_is_no_readable_file_is_refused_by_name() {
         let tasks = TaskTracker::new();
         let folder = tempfile::tempdir().unwrap();
-        let open = |path: PathBuf| SliceReader::open(Source::File(path), 1, &tasks);
-        let special = open(folder.path().to_owned()).await;
-        assert!(matches!(special, Err(SourceError::Special { .. })));
+        let open = |path: PathBuf| SliceReader::open(Source::File(path), 1, 4, &tasks);
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let specials =
+            [folder.path().to_owned(), socket, "/dev/zero".into(), "/proc/cpuinfo".into()];
+        for path in specials {
+            let special = open(path.clone()).await;
+            assert!(matches!(special, Err(SourceError::Special { .. })), "{}", path.display());
+        }
         let missing = open(folder.path().join("none")).await;
         assert!(matches!(missing, Err(SourceError::Missing { .. })));
+        let circle = folder.path().join("circle");
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        let unreadable = open(circle.clone()).await.unwrap_err();
+        assert!(matches!(unreadable, SourceError::Io { .. }));
+        assert_eq!(unreadable.to_string(), format!("failed to read {}", circle.display()));
     }
 
     #[tokio::test]
     async fn a_file_that_grows_shrinks_or_is_replaced_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let tasks = TaskTracker::new();
-        let change: [fn(&Path); 3] = [
+        let change: [fn(&Path); 4] = [
+            |path| std::fs::remove_file(path).unwrap(),
             |path| std::fs::write(path, [1; 30]).unwrap(),
             |path| std::fs::write(path, [1; 5]).unwrap(),
             |path| {
@@ -341,7 +373,7 @@ mod tests {
             let path = folder.path().join(format!("file{case}"));
             std::fs::write(&path, [0; 20]).unwrap();
             let mut reader =
-                SliceReader::open(Source::File(path.clone()), 1, &tasks).await.unwrap();
+                SliceReader::open(Source::File(path.clone()), 1, 4, &tasks).await.unwrap();
             reader.read(SliceNo(0), 10).await.unwrap();
             change(&path);
             let second = reader.read(SliceNo(1), 10).await;

@@ -26,6 +26,9 @@ impl<W: World> Nodes<W> {
         enough: usize,
         answers: &mut Answers,
     ) -> Result<(), ReadRecordError> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
         let file = sought.key.file;
         let mut view = self.directory.view();
         if pairs.iter().any(|pair| !view.pairs.contains_key(pair)) {
@@ -36,8 +39,7 @@ impl<W: World> Nodes<W> {
         let mut left = self.by_health(known.collect()).into_iter();
         let mut asked = FuturesUnordered::new();
         asked.extend(left.by_ref().take(enough).map(|(id, pair)| self.ask_pair(sought, id, pair)));
-        answers.messages += u32::try_from(asked.len()).unwrap_or(u32::MAX);
-        answers.round_trips += 1;
+        answers.count(u32::try_from(asked.len()).unwrap_or(u32::MAX), 1);
         let patience = self.patience(&view, pairs);
         let (mut have, mut slow) = (0, Box::pin(self.world.clock().sleep(patience)));
         while have < enough && !asked.is_empty() {
@@ -56,7 +58,7 @@ impl<W: World> Nodes<W> {
                 None => slow = Box::pin(self.world.clock().sleep(patience)),
             }
             if let Some((id, pair)) = left.next() {
-                answers.messages += 1;
+                answers.count(1, 0);
                 asked.push(self.ask_pair(sought, id, pair));
             }
         }

@@ -121,6 +121,13 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// Counts what an answer took. Nodes tell what they did themselves, and may tell any
+    /// number.
+    pub(super) fn count(&mut self, messages: u32, round_trips: u32) {
+        self.messages = self.messages.saturating_add(messages);
+        self.round_trips = self.round_trips.saturating_add(round_trips);
+    }
+
     /// The set of the highest version that any head names.
     fn highest_set(&self) -> Option<&RecordSet> {
         let heads = self.by_pair.values().flatten();
@@ -251,13 +258,12 @@ impl<W: World> Nodes<W> {
         let now = self.world.clock().elapsed();
         nodes.sort_by_key(|node| self.links.pace.is_shunned(*node, now));
         for node in nodes.into_iter().take(LOCATORS_TRIED) {
-            answers.messages += 1;
+            answers.count(1, 1);
             let reply = self.links.call(node, Request::Locate { locator }, Body::empty()).await;
             let Ok(Response::Located(located)) = reply.map(|reply| reply.response) else {
                 continue;
             };
-            answers.messages = answers.messages.saturating_add(located.messages);
-            answers.round_trips = answers.round_trips.saturating_add(1 + located.round_trips);
+            answers.count(located.messages, located.round_trips);
             let new: Vec<_> =
                 located.pairs.into_iter().filter(|pair| !answers.is_asked(pair)).collect();
             if !new.is_empty() {

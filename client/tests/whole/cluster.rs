@@ -19,7 +19,8 @@ use defs_core::size::Size;
 use defs_core::statement::Statement as _;
 use defs_identity::SecretKey;
 
-use crate::node::{Faults, Node, START};
+use crate::faults::Faults;
+use crate::node::{Node, START};
 
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
@@ -32,6 +33,9 @@ pub(crate) struct Cluster {
     /// Fails every call after so many stored shards.
     pub(crate) breaks_after_shards: Mutex<Option<usize>>,
 }
+
+/// Bytes that clients read and write at a time here: an odd number, to show where it counts.
+pub(crate) const BUFFER: usize = 77_777;
 
 pub(crate) type TestClient = Client<TestPeers, TestClock, TestRandom, TestCompute>;
 
@@ -111,6 +115,7 @@ impl Cluster {
         Table {
             cards: self.nodes.values().map(card).collect(),
             pairs: self.pairs.iter().map(view).collect(),
+            next: None,
         }
     }
 
@@ -154,6 +159,16 @@ impl Cluster {
     }
 
     pub(crate) async fn client_of(self: &Arc<Self>, home: &Path, identity: u8) -> TestClient {
+        let memory_budget = Size::mib(256);
+        self.client_with(home, identity, memory_budget).await
+    }
+
+    pub(crate) async fn client_with(
+        self: &Arc<Self>,
+        home: &Path,
+        identity: u8,
+        memory_budget: Size,
+    ) -> TestClient {
         let ports = Ports {
             peers: TestPeers(Arc::clone(self)),
             clock: TestClock(Arc::clone(self)),
@@ -163,6 +178,8 @@ impl Cluster {
         let identity = SecretKey::from_seed(&[identity; 32]);
         let contacts = self.nodes.keys().copied().collect();
         let config = ClientConfig::new(home.to_owned(), identity, contacts);
+        let buffer_size = Size(BUFFER as u64);
+        let config = ClientConfig { memory_budget, buffer_size, ..config };
         Client::open(ports, config).await.unwrap()
     }
 }
@@ -213,7 +230,7 @@ impl Peers for TestPeers {
         if faults.down {
             return Err(unreachable("down"));
         }
-        if faults.silent {
+        if faults.silent || (faults.loses_writes && kind == "write records") {
             std::future::pending::<()>().await;
         }
         tokio::task::yield_now().await;
@@ -221,6 +238,9 @@ impl Peers for TestPeers {
             tokio::time::sleep(faults.delay).await;
         }
         let answer = node.serve(cluster, self.me(), request, body).await;
+        if faults.mute_writes && kind == "write records" {
+            std::future::pending::<()>().await;
+        }
         answer.map_err(|refusal| CallError::Refused { to, refusal })
     }
 
@@ -234,7 +254,7 @@ fn kind_of(request: &Request) -> &'static str {
         Request::ReadRecords { .. } => "read records",
         Request::WriteRecords { .. } => "write records",
         Request::OpenSession(_) => "session",
-        Request::Table => "table",
+        Request::Table { .. } => "table",
         Request::Locate { .. } => "locate",
         _ => "other",
     }

@@ -2,8 +2,14 @@
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
 mod cluster;
+mod crashes;
 mod damage;
+mod faults;
+mod forge;
+mod liars;
+mod memory;
 mod node;
+mod resumed;
 mod round_trips;
 mod small;
 mod tasks;

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
+use defs_codec::Share;
 use defs_core::body::Body;
 use defs_core::digest::{merkle_tree, shard_id};
-use defs_core::ids::{LockHash, NodeId};
+use defs_core::format::Format as _;
+use defs_core::ids::{LockHash, NodeId, StripeId};
 use defs_core::message::{
-    Hello, Located, Reason, Refusal, Request, Response, Rung, ShardKey, StoreShard,
+    Hello, KeepStripe, Located, Reason, Refusal, Request, Response, Rung, ShardKey, StoreShard,
 };
 use defs_core::network::Genesis;
 use defs_core::port::{Reply, UnixMillis};
@@ -21,39 +22,15 @@ use defs_core::stripe::ShardHead;
 use defs_identity::{CachedChecker, SecretKey, SessionTerms, UnixTime, authorise, check_session};
 
 use crate::cluster::Cluster;
-
-/// The rules that a node can break.
-#[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
-pub(crate) struct Faults {
-    pub(crate) down: bool,
-    /// Answers nothing, without closing the connection.
-    pub(crate) silent: bool,
-    pub(crate) full: bool,
-    /// Sends other bytes than it stored.
-    pub(crate) corrupt_shards: bool,
-    /// Begins a shard and never goes on.
-    pub(crate) stall_shards: bool,
-    /// Announces and sends longer shards than it was asked for.
-    pub(crate) endless_shards: bool,
-    /// Signs receipts with a key that is not the node's.
-    pub(crate) forge_receipts: bool,
-    /// Answers with records whose content it changed.
-    pub(crate) forge_records: bool,
-    /// Says that it holds nothing.
-    pub(crate) forgets: bool,
-    /// Each answer takes so long.
-    pub(crate) delay: Duration,
-    /// Takes so many shards and then refuses more.
-    pub(crate) shards_taken_max: Option<usize>,
-}
+use crate::faults::Faults;
+use crate::forge::forge;
 
 #[derive(Default)]
 struct State {
     shards: BTreeMap<ShardKey, Stored>,
     records: BTreeMap<RecordKey, Vec<SignedRecord>>,
     sessions: BTreeSet<(NodeId, LockHash)>,
-    deleted: BTreeSet<defs_core::ids::StripeId>,
+    deleted: BTreeSet<StripeId>,
 }
 
 struct Stored {
@@ -115,9 +92,19 @@ impl Node {
         Holdings { shards: state.shards.len(), committed, records }
     }
 
-    /// Everything is gone, as after a lost disk.
-    pub(crate) fn wipe(&self) {
-        *self.state.lock().unwrap() = State::default();
+    /// The most versions of a record side by side.
+    pub(crate) fn heads(&self) -> usize {
+        self.state.lock().unwrap().records.values().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Every stripe of which something is held.
+    pub(crate) fn stripes(&self) -> BTreeSet<StripeId> {
+        self.state.lock().unwrap().shards.keys().map(|key| key.stripe).collect()
+    }
+
+    /// All shards are gone.
+    pub(crate) fn forget_shards(&self) {
+        self.state.lock().unwrap().shards.clear();
     }
 
     pub(crate) fn forget_sessions(&self) {
@@ -156,16 +143,15 @@ impl Node {
                 bare(Response::Done)
             }
             Request::StoreShard(store) => self.store(cluster, store, body).await,
-            Request::ReadShard(read) => self.read_shard(caller, read),
+            Request::ReadShard(read) => self.read_shard(cluster, caller, read),
             Request::Renew { shards, both, .. } => {
                 self.check_renewal(caller, &shards)?;
                 self.with_partner(cluster, both, |node| node.held(&shards))
             }
-            Request::Commit { commits, both } => {
-                let stripes: Vec<_> = commits.iter().map(|one| one.body.stripe).collect();
-                for one in &commits {
-                    self.check_stripe(&one.body.stripe, |lock| {
-                        self.authorised(cluster, one, lock)
+            Request::Commit { stripes, both } => {
+                for KeepStripe { commit, .. } in &stripes {
+                    self.check_stripe(&commit.body.stripe, |lock| {
+                        self.authorised(cluster, commit, lock)
                     })?;
                 }
                 self.with_partner(cluster, both, |node| node.commit(&stripes))
@@ -191,14 +177,26 @@ impl Node {
                 bare(Response::Written(self.write(cluster, &partner, &records)))
             }
             Request::ReadRecords { keys } => {
-                let heads = keys.iter().map(|key| self.read_record(caller, key)).collect();
-                bare(Response::Records(heads))
+                let faults = self.faults.lock().unwrap().clone();
+                if faults.keys_max.is_some_and(|max| keys.len() > max) {
+                    return Err(refuse(Reason::NotAllowed));
+                }
+                let mut left = faults.answer_max.unwrap_or(usize::MAX);
+                let heads = keys.iter().map(|key| {
+                    let heads = self.read_record(caller, key)?;
+                    let length = heads.iter().map(|head| head.encode().len()).sum::<usize>();
+                    left = left.saturating_sub(length);
+                    if left == 0 { Err(refuse(Reason::Busy)) } else { Ok(heads) }
+                });
+                bare(Response::Records(heads.collect()))
             }
-            Request::Table => bare(Response::Table(Box::new(cluster.table()))),
+            Request::Table { .. } => bare(Response::Table(Box::new(cluster.table()))),
             Request::Locate { locator } => {
                 let pairs = cluster.holders(&locator);
                 let rung = if pairs.is_empty() { Rung::Nowhere } else { Rung::Broadcast };
-                bare(Response::Located(Located { pairs, rung, messages: 3, round_trips: 1 }))
+                let boasts = self.faults.lock().unwrap().boasts;
+                let [messages, round_trips] = if boasts { [u32::MAX; 2] } else { [3, 1] };
+                bare(Response::Located(Located { pairs, rung, messages, round_trips }))
             }
             _ => Err(refuse(Reason::Malformed)),
         }
@@ -318,7 +316,7 @@ impl Node {
 
     fn check_stripe(
         &self,
-        stripe: &defs_core::ids::StripeId,
+        stripe: &StripeId,
         check: impl Fn(&Lock) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let state = self.state.lock().unwrap();
@@ -326,13 +324,21 @@ impl Node {
         found.map_or(Ok(()), |(_, stored)| check(&stored.head.descriptor.body.lock))
     }
 
-    fn read_shard(&self, caller: NodeId, read: defs_core::message::ReadShard) -> Answer {
+    fn read_shard(
+        &self,
+        cluster: &Cluster,
+        caller: NodeId,
+        read: defs_core::message::ReadShard,
+    ) -> Answer {
         let faults = self.faults.lock().unwrap().clone();
         let state = self.state.lock().unwrap();
         let stored = state.shards.get(&read.key).ok_or_else(|| refuse(Reason::NotFound))?;
-        let (lock, bytes) = (stored.head.descriptor.body.lock.clone(), stored.bytes.clone());
+        let (lock, mut bytes) = (stored.head.descriptor.body.lock.clone(), stored.bytes.clone());
         drop(state);
         self.check_session_for(caller, &lock)?;
+        if faults.forge_shards {
+            bytes = forge(cluster, read.key, &bytes);
+        }
         let length = bytes.len() as u64;
         let range = read.range.unwrap_or(0..length);
         let at = |place: u64| usize::try_from(place).unwrap();
@@ -357,26 +363,35 @@ impl Node {
         Ok(Reply { response: Response::Shard { length }, body: Body::whole(part) })
     }
 
+    /// What this node knows of a stripe's secret: its descriptor and its shares.
+    pub(crate) fn shares(&self, stripe: &StripeId) -> Vec<(Arc<ShardHead>, Share)> {
+        let state = self.state.lock().unwrap();
+        let held = state.shards.iter().filter(|(key, _)| key.stripe == *stripe);
+        let share = |(key, stored): (&ShardKey, &Stored)| {
+            (Arc::clone(&stored.head), Share::new(key.index, stored.head.share))
+        };
+        held.map(share).collect()
+    }
+
     fn held(&self, shards: &[ShardKey]) -> Vec<bool> {
         let forgets = self.faults.lock().unwrap().forgets;
         let state = self.state.lock().unwrap();
         shards.iter().map(|key| !forgets && state.shards.contains_key(key)).collect()
     }
 
-    fn commit(&self, stripes: &[defs_core::ids::StripeId]) -> Vec<bool> {
+    fn commit(&self, stripes: &[KeepStripe]) -> Vec<bool> {
         let mut state = self.state.lock().unwrap();
-        let commit_one = |stripe: &defs_core::ids::StripeId| {
-            let mut any = false;
-            for (_, shard) in state.shards.iter_mut().filter(|(key, _)| key.stripe == *stripe) {
-                shard.committed = true;
-                any = true;
-            }
-            any
+        let commit_one = |KeepStripe { commit, indices }: &KeepStripe| {
+            let stripe = commit.body.stripe;
+            indices.iter().all(|index| {
+                let shard = state.shards.get_mut(&ShardKey { stripe, index: *index });
+                shard.map(|shard| shard.committed = true).is_some()
+            })
         };
         stripes.iter().map(commit_one).collect()
     }
 
-    fn delete(&self, stripe: defs_core::ids::StripeId) {
+    fn delete(&self, stripe: StripeId) {
         let mut state = self.state.lock().unwrap();
         state.shards.retain(|key, _| key.stripe != stripe);
         state.deleted.insert(stripe);

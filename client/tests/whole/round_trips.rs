@@ -218,6 +218,24 @@ async fn a_removed_file_is_gone_everywhere_and_removing_it_again_is_an_unknown_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_has_1_to_4096_bytes_of_any_text() {
+    let cluster = Cluster::new(3);
+    let home = tempfile::tempdir().unwrap();
+    let client = cluster.client(home.path()).await;
+    let put = |name: String| {
+        client.put(Source::Bytes(content(9, 1).into()), PutOptions::new(name, wish(Mode::Auto)))
+    };
+    for name in ["\u{0}".to_owned(), "\n/../\u{202e}".to_owned(), "🦀".repeat(1024)] {
+        put(name.clone()).await.unwrap();
+        assert!(get_into(&client, &name, home.path()).await.unwrap().1 == content(9, 1));
+    }
+    for name in [String::new(), "🦀".repeat(1024) + "a"] {
+        let refused = put(name.clone()).await.unwrap_err();
+        assert!(matches!(refused, PutError::Name { length } if length == name.len()), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_taken_until_it_is_replaced_and_then_the_old_file_goes() {
     let cluster = Cluster::new(5);
     let home = tempfile::tempdir().unwrap();

@@ -14,12 +14,12 @@ use crate::round_trips::get_into;
 
 const SLICE: u64 = 256 << 10;
 
-fn four_two() -> Wish {
+pub(crate) fn four_two() -> Wish {
     Wish { data: Some(4), parity: Some(2), ..wish(Mode::RsSize) }
 }
 
 /// Puts `path` until `slices` of it are stored, and drops the upload there.
-async fn cut_off_put(client: &TestClient, path: &Path, slices: u64) -> TaskId {
+pub(crate) async fn cut_off_put(client: &TestClient, path: &Path, slices: u64) -> TaskId {
     let (watcher, mut progress) = Watcher::new();
     let options = PutOptions { watcher, ..PutOptions::new("a", four_two()) };
     tokio::select! {

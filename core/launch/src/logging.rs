@@ -66,7 +66,15 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Trace => Level::TRACE,
     };
     let others = if level == LogLevel::Trace { Level::DEBUG } else { ours.min(Level::WARN) };
-    Targets::new().with_default(LevelFilter::from_level(others)).with_target("defs", ours)
+    let mut targets =
+        Targets::new().with_default(LevelFilter::from_level(others)).with_target("defs", ours);
+    if level != LogLevel::Trace {
+        // Gossip that is said again and a hash table without company are no news.
+        for chatty in ["libp2p_gossipsub", "libp2p_kad"] {
+            targets = targets.with_target(chatty, others.min(Level::ERROR));
+        }
+    }
+    targets
 }
 
 fn files(folder: &Path, program: &str) -> Result<RollingFileAppender, LogError> {

@@ -1,16 +1,16 @@
 //! A disk in memory: ordered, without real I/O, the same on every run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use defs_core::body::Body;
 use defs_core::digest::{file_locator, shard_id, stripe_locator};
-use defs_core::ids::{Locator, NetworkId, PairId, ShardIndex, StripeId};
+use defs_core::ids::{FileId, Locator, NetworkId, PairId, ShardIndex, StripeId};
 use defs_core::message::ShardKey;
 use defs_core::port::{Change, Disk, DiskError, ShardState, StateKey, StoredShard, Usage};
-use defs_core::record::{Content, RecordKey, SignedRecord};
+use defs_core::record::{Content, RecordKey, RecordKind, SignedRecord};
 use defs_core::stripe::ShardHead;
 
 /// Keeps everything in memory. Passes the same laws as the real disk.
@@ -204,6 +204,17 @@ impl Disk for MemoryDisk {
         let held = self.held();
         let later = held.shards.iter().filter(|(key, _)| Some(**key) > after);
         Ok(later.take(limit).map(|(key, shard)| (*key, shard.stored())).collect())
+    }
+
+    async fn files_after(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileId>, DiskError> {
+        let held = self.held();
+        let pages = held.records.keys().filter(|key| key.kind == RecordKind::Manifest);
+        let files: BTreeSet<_> = pages.map(|key| key.file).collect();
+        Ok(files.into_iter().filter(|file| Some(*file) > after).take(limit).collect())
     }
 
     async fn records(

@@ -11,6 +11,10 @@ A value is looked for in the flags, then in the environment, then in the setting
 what is said nowhere has its default. The settings file (`--config FILE`) is flat YAML: a
 line for each setting, `name: value`; a list is a YAML list or one text with commas.
 
+`defs-node` takes the flags of the tables as they are. `defs` takes each setting as
+`--set NAME=VALUE`, and `defs put` knows four by a shorter name: `--mode`, `--data`,
+`--parity` and `--durability`.
+
 Sizes take `Ki`, `Mi`, `Gi`, `Ti` (powers of 1024) or `kB`, `MB`, `GB`, `TB` (powers of
 1000); times take `ms`, `s`, `m` or `h`. A path that begins with `~/` is below the home
 folder.
@@ -43,12 +47,20 @@ fn line(setting: &Setting) -> String {
         default => format!("`{default}`"),
     };
     format!(
-        "| `{}` | `{}` | `--{}` | {default} | {} | {} | {} |\n",
+        "| `{}` | `{}` | `{}` | {default} | {} | {} | {} |\n",
         setting.name,
         setting.env(),
-        setting.flag,
+        flag(setting),
         setting.unit(),
         setting.bounds(),
         setting.effect
     )
+}
+
+/// How it is given on a command line: what only owners set, `defs` alone takes.
+fn flag(setting: &Setting) -> String {
+    match setting.side {
+        Side::Client => format!("--set {}=", setting.name),
+        Side::Node | Side::Both => format!("--{}", setting.flag),
+    }
 }

@@ -209,7 +209,7 @@ static TABLE: &[Setting] = &[
         flag: "bootstrap",
         default: "false",
         side: Side::Node,
-        effect: "Act as a bootstrap node: answer newcomers, relay for those that can't be dialled, keep the distributed hash table.",
+        effect: "Act as a bootstrap node: found a network where there is none yet, and relay for those that can't be dialled.",
         kind: Kind::Switch(|it| &mut it.bootstrap),
     },
     Setting {
@@ -342,7 +342,7 @@ static TABLE: &[Setting] = &[
         flag: "workers",
         default: "auto",
         side: Side::Both,
-        effect: "Threads that encrypt, hash and code; auto is the number of cores.",
+        effect: "Threads on which a client encrypts, hashes and codes, and a node serves; auto is the number of cores.",
         kind: Kind::AutoCount { unit: "threads", min: 1, max: 256, field: |it| &mut it.workers },
     },
     Setting {

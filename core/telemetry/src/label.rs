@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 
-use defs_core::message::{Reason, Rung};
+use defs_core::message::{Reason, Request, Rung};
 use defs_core::states::{PairState, State};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -62,6 +62,71 @@ impl Label for PairState {
 
     fn text(self) -> String {
         snake(&self.to_string())
+    }
+}
+
+/// What was asked of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Hello and sessions.
+    Session,
+    /// A shard to store, from its owner or from the partner.
+    Store,
+    /// Sealed bytes.
+    Read,
+    /// Longer leases, commits and deletions.
+    Keep,
+    /// Records to write.
+    WriteRecords,
+    /// Records to read.
+    ReadRecords,
+    /// What a sibling knows of a stripe, proposals and heartbeats.
+    Node,
+    /// The table of nodes and pairs.
+    Table,
+    /// Who holds something.
+    Locate,
+}
+
+impl Ask {
+    /// What a request asks for.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        match request {
+            Request::Hello(_) | Request::OpenSession(_) => Self::Session,
+            Request::StoreShard(_) | Request::MirrorShard(_) => Self::Store,
+            Request::ReadShard(_) => Self::Read,
+            Request::Renew { .. } | Request::Commit { .. } | Request::Delete { .. } => Self::Keep,
+            Request::WriteRecords { .. } => Self::WriteRecords,
+            Request::ReadRecords { .. } => Self::ReadRecords,
+            Request::StripeStatus { .. } | Request::Propose(_) | Request::Heartbeat { .. } => {
+                Self::Node
+            }
+            Request::Table { .. } => Self::Table,
+            Request::Locate { .. } | Request::Found { .. } => Self::Locate,
+        }
+    }
+}
+
+impl Label for Ask {
+    const KEY: &'static str = "ask";
+
+    fn all() -> Vec<Self> {
+        vec![
+            Self::Session,
+            Self::Store,
+            Self::Read,
+            Self::Keep,
+            Self::WriteRecords,
+            Self::ReadRecords,
+            Self::Node,
+            Self::Table,
+            Self::Locate,
+        ]
+    }
+
+    fn text(self) -> String {
+        snake(&format!("{self:?}"))
     }
 }
 

@@ -10,9 +10,9 @@ mod tests;
 
 use std::fmt::{self, Write};
 
-pub use label::By;
+pub use label::{Ask, By};
 pub use measure::{Count, Level, Seconds};
-pub use metrics::{ClientMetrics, NodeMetrics, PeerMetrics};
+pub use metrics::{NodeMetrics, PeerMetrics};
 
 /// All metrics that a process exposes.
 #[derive(Default)]

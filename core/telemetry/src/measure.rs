@@ -1,7 +1,7 @@
 //! The things that count. All are handles: a clone counts on the same number, and one
 //! that was made by `default()` counts for nobody.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +36,11 @@ impl Count {
     /// `more` more.
     pub fn add(&self, more: u64) {
         self.0.inc_by(more);
+    }
+
+    /// Follows a number that somebody else counts, and that only grows.
+    pub fn follow(&self, total: u64) {
+        self.0.inner().fetch_max(total, Ordering::Relaxed);
     }
 
     /// The number now.

@@ -5,7 +5,7 @@ use defs_core::states::PairState;
 
 use crate::Registry;
 use crate::declared::Declared;
-use crate::label::By;
+use crate::label::{Ask, By};
 use crate::measure::{Count, Level, Measure, Seconds};
 
 macro_rules! declared {
@@ -57,37 +57,44 @@ macro_rules! metrics {
 metrics! {
     /// What a storage node measures.
     NodeMetrics {
-        shards_stored: Count = "defs.shard.stored", "{shard}", "Shards made durable on this disk.";
-        shards_read: Count = "defs.shard.read", "{shard}", "Shards or ranges of shards read for others.";
-        bytes_received: Count = "defs.shard.received", "By", "Sealed bytes of shards taken in.";
-        bytes_sent: Count = "defs.shard.sent", "By", "Sealed bytes of shards given out.";
-        shards_forwarded: Count = "defs.shard.forwarded", "{shard}", "Shards sent on to the pair's other member.";
-        shards_expired: Count = "defs.lease.expired", "{shard}", "Shards deleted since nobody committed them before their lease ended.";
-        records_written: Count = "defs.record.written", "{record}", "Records made durable.";
-        records_read: Count = "defs.record.read", "{record}", "Records read for others.";
-        receipts: Count = "defs.receipt.signed", "{receipt}", "Receipts signed, several under one signature.";
+        answered: By<Ask, Count> = "defs.request.answered", "{request}", "Requests that were done or answered.";
         refused: By<Reason, Count> = "defs.request.refused", "{request}", "Requests that were refused.";
-        store_fsync: Seconds = "defs.store.fsync", "s", "How long the disk took to make something durable.";
+        shards_stored: Count = "defs.shard.stored", "{shard}", "Shards made durable on this disk, those sent again included.";
+        shards_forwarded: Count = "defs.shard.forwarded", "{shard}", "Shards sent on to the pair's other member.";
+        shards_read: Count = "defs.shard.read", "{shard}", "Shards or ranges of shards given out.";
+        bytes_received: Count = "defs.shard.received", "By", "Sealed bytes of the shards made durable.";
+        bytes_sent: Count = "defs.shard.sent", "By", "Sealed bytes of the shards and ranges given out.";
+        shards_committed: Count = "defs.shard.committed", "{shard}", "Shards that an owner said to keep.";
+        shards_deleted: Count = "defs.shard.deleted", "{shard}", "Shards deleted since their owner said so.";
+        shards_expired: Count = "defs.lease.expired", "{shard}", "Shards deleted since nobody committed them before their lease ended.";
+        records_written: Count = "defs.record.written", "{record}", "Versions of records made durable.";
+        records_read: Count = "defs.record.read", "{record}", "Versions of records given out.";
+        receipts: Count = "defs.receipt.signed", "{receipt}", "Receipts signed, several under one signature.";
+        lookups: By<Rung, Count> = "defs.lookup.ended", "{lookup}", "Look-ups by the rung of the ladder that answered.";
+        lookup_messages: Count = "defs.lookup.messages", "{message}", "Messages that look-ups took.";
+        lookup_round_trips: Count = "defs.lookup.round_trips", "{round_trip}", "Round trips that look-ups waited for.";
+        heartbeats_missed: Count = "defs.heartbeat.missed", "{heartbeat}", "Heartbeats that the partner did not answer.";
+        pairs: By<PairState, Level> = "defs.pair.members", "{pair}", "Pairs that this node is a member of.";
+        nodes_alive: Level = "defs.node.alive", "{node}", "Nodes heard lately, this one included.";
         store_used: Level = "defs.store.used", "By", "Bytes stored and reserved.";
         store_capacity: Level = "defs.store.capacity", "By", "Bytes that may be stored.";
-        pairs: By<PairState, Level> = "defs.pair.members", "{pair}", "Pairs that this node is a member of.";
-        heartbeats_missed: Count = "defs.heartbeat.missed", "{heartbeat}", "Heartbeats that the partner did not answer in time.";
+        store_free: Level = "defs.store.free", "By", "Bytes that may still be stored.";
+        store_shards: Level = "defs.store.shards", "{shard}", "Shards held.";
+        store_records: Level = "defs.store.records", "{record}", "Records held.";
+        store_fsync: Seconds = "defs.store.fsync", "s", "How long the disk took to make files durable.";
+        store_compacted: Count = "defs.store.compacted", "By", "Bytes that compaction gave back to the device.";
     }
 
     /// What every peer measures.
     PeerMetrics {
         connections: Level = "defs.peer.connections", "{connection}", "Connections to other peers.";
-        lookups: By<Rung, Count> = "defs.lookup.ended", "{lookup}", "Look-ups by the rung of the ladder that answered.";
-        lookup_messages: Count = "defs.lookup.messages", "{message}", "Messages sent for look-ups.";
-        lookup_round_trips: Count = "defs.lookup.round_trips", "{round_trip}", "Round trips that look-ups waited for.";
-    }
-
-    /// What the owner's side measures.
-    ClientMetrics {
-        uploaded: Count = "defs.client.uploaded", "By", "Bytes of files stored.";
-        downloaded: Count = "defs.client.downloaded", "By", "Bytes of files read back.";
-        hedged_reads: Count = "defs.client.hedged", "{read}", "Reads sent to a second node since the first was slow.";
-        stripes_decoded: Count = "defs.client.decoded", "{stripe}", "Stripes that needed parity to be restored.";
-        shards_damaged: Count = "defs.client.damaged", "{shard}", "Shards that arrived and were not what their name says.";
+        lanes_served: Level = "defs.peer.lanes_served", "{lane}", "Lanes that other peers have open here.";
+        lanes_opened: Level = "defs.peer.lanes_opened", "{lane}", "Lanes open to other peers.";
+        lanes_refused: Count = "defs.peer.lanes_refused", "{lane}", "Lanes refused for a limit.";
+        dials_failed: Count = "defs.peer.dials_failed", "{dial}", "Dials that failed.";
+        calls_failed: Count = "defs.peer.calls_failed", "{call}", "Requests to other peers that got no answer.";
+        bytes_sent: Count = "defs.peer.sent", "By", "Bytes of messages and bodies sent.";
+        bytes_received: Count = "defs.peer.received", "By", "Bytes of messages and bodies received.";
+        gossip_dropped: Count = "defs.gossip.dropped", "{message}", "Gossiped messages dropped since the queue was full.";
     }
 }

@@ -8,12 +8,11 @@ use defs_core::message::{Reason, Rung};
 use super::*;
 use crate::metrics::all;
 
-fn registered() -> (Registry, NodeMetrics, PeerMetrics, ClientMetrics) {
+fn registered() -> (Registry, NodeMetrics, PeerMetrics) {
     let mut registry = Registry::new();
     let node = NodeMetrics::register(&mut registry);
     let peer = PeerMetrics::register(&mut registry);
-    let client = ClientMetrics::register(&mut registry);
-    (registry, node, peer, client)
+    (registry, node, peer)
 }
 
 #[test]
@@ -54,16 +53,19 @@ fn names_are_dotted_units_are_ucum_and_help_is_a_sentence() {
 
 #[test]
 fn what_is_counted_is_what_is_shown() {
-    let (registry, node, peer, client) = registered();
+    let (registry, node, peer) = registered();
     node.bytes_received.add(4096);
     node.refused.of(Reason::WrongEpoch).one();
     node.store_used.set(7);
     node.store_fsync.took(Duration::from_millis(3));
-    peer.lookups.of(Rung::Broadcast).add(2);
+    node.lookups.of(Rung::Broadcast).add(2);
     // A clone counts on the same number.
-    let client = (client.clone(), client);
-    client.0.hedged_reads.one();
-    client.1.hedged_reads.one();
+    let same = node.clone();
+    same.receipts.one();
+    node.receipts.one();
+    // What is followed never falls.
+    peer.lanes_refused.follow(5);
+    peer.lanes_refused.follow(3);
     let text = registry.encode();
     for line in [
         "defs_shard_received_bytes_total 4096",
@@ -75,7 +77,9 @@ fn what_is_counted_is_what_is_shown() {
         "defs_store_fsync_seconds_bucket{le=\"0.002\"} 0",
         "defs_lookup_ended_total{rung=\"broadcast\"} 2",
         "defs_pair_members{state=\"healthy\"} 0",
-        "defs_client_hedged_total 2",
+        "defs_receipt_signed_total 2",
+        "defs_peer_lanes_refused_total 5",
+        "defs_request_answered_total{ask=\"write_records\"} 0",
         "# HELP defs_store_used_bytes Bytes stored and reserved.",
         "# UNIT defs_store_used_bytes bytes",
     ] {
@@ -89,6 +93,6 @@ fn the_documents_table_has_a_line_a_metric() {
     assert_eq!(markdown().lines().count(), 2 + all().count());
     assert!(markdown().contains(
         "| `defs.store.fsync` | `defs_store_fsync_seconds` | histogram | `s` |  | \
-         How long the disk took to make something durable. |"
+         How long the disk took to make files durable. |"
     ));
 }

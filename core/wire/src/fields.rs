@@ -11,6 +11,9 @@ use crate::peer;
 /// The longest words of a refusal.
 const DETAIL_MAX: usize = 512;
 
+/// The most shards of a stripe.
+const SHARDS_MAX: usize = 200;
+
 pub(crate) fn message<M: Message + Default>(bytes: &[u8]) -> Result<M, WireError> {
     if bytes.len() > MESSAGE_MAX {
         return Err(WireError::TooLarge { length: bytes.len(), bound: MESSAGE_MAX });
@@ -61,6 +64,11 @@ pub(crate) fn formats<T: Format>(
     bound: usize,
 ) -> Result<Vec<T>, WireError> {
     list(items, field, bound, |item| format(&item, field))
+}
+
+/// Shard indices, a byte each.
+pub(crate) fn read_indices(indices: &[u8]) -> Result<Vec<ShardIndex>, WireError> {
+    list(indices.to_vec(), "indices", SHARDS_MAX, |index| Ok(ShardIndex(index)))
 }
 
 pub(crate) fn shard_key(key: ShardKey) -> peer::ShardKey {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, Locator, NetworkId, PairId, StripeId};
-use defs_core::message::{BATCH_ITEMS_MAX, Hello, ReadShard, Request, StoreShard};
+use defs_core::message::{BATCH_ITEMS_MAX, Hello, KeepStripe, ReadShard, Request, StoreShard};
 use prost::Message;
 
 use crate::error::WireError;
 use crate::fields::{
-    array, encodings, format, formats, list, message, present, read_shard_key, shard_key,
+    array, encodings, format, formats, list, message, present, read_indices, read_shard_key,
+    shard_key,
 };
 use crate::peer;
 use crate::peer::request::Request as Kind;
@@ -45,9 +46,10 @@ fn kind(request: &Request) -> Kind {
             lease_ms: *lease_ms,
             both: *both,
         }),
-        Request::Commit { commits, both } => {
-            Kind::Commit(peer::Commit { commits: encodings(commits), both: *both })
-        }
+        Request::Commit { stripes, both } => Kind::Commit(peer::Commit {
+            stripes: stripes.iter().map(keep_stripe).collect(),
+            both: *both,
+        }),
         Request::Delete { tombstones, both } => {
             Kind::Delete(peer::Delete { tombstones: encodings(tombstones), both: *both })
         }
@@ -63,7 +65,7 @@ fn kind(request: &Request) -> Kind {
             Kind::ReadRecords(peer::ReadRecords { keys: encodings(keys) })
         }
         Request::StripeStatus { stripe } => Kind::StripeStatus(stripe.0.to_vec()),
-        Request::Table => Kind::Table(peer::Empty {}),
+        Request::Table { from } => Kind::Table(*from),
         Request::Propose(pair) => Kind::Propose(pair.encode()),
         Request::Heartbeat { pair, epoch } => {
             Kind::Heartbeat(peer::Heartbeat { pair: pair.0.to_vec(), epoch: epoch.0 })
@@ -74,6 +76,13 @@ fn kind(request: &Request) -> Kind {
             query: *query,
             pair: pair.0.to_vec(),
         }),
+    }
+}
+
+fn keep_stripe(stripe: &KeepStripe) -> peer::KeepStripe {
+    peer::KeepStripe {
+        commit: stripe.commit.encode(),
+        indices: stripe.indices.iter().map(|index| index.0).collect(),
     }
 }
 
@@ -102,7 +111,9 @@ fn read(kind: Kind) -> Result<Request, WireError> {
             both: renew.both,
         },
         Kind::Commit(commit) => Request::Commit {
-            commits: formats(commit.commits, "commits", BATCH_ITEMS_MAX)?,
+            stripes: list(commit.stripes, "stripes", BATCH_ITEMS_MAX, |one| {
+                read_keep_stripe(&one)
+            })?,
             both: commit.both,
         },
         Kind::Delete(delete) => Request::Delete {
@@ -116,7 +127,7 @@ fn read(kind: Kind) -> Result<Request, WireError> {
         Kind::StripeStatus(stripe) => {
             Request::StripeStatus { stripe: StripeId(array(&stripe, "stripe")?) }
         }
-        Kind::Table(peer::Empty {}) => Request::Table,
+        Kind::Table(from) => Request::Table { from },
         Kind::Propose(pair) => Request::Propose(Box::new(format(&pair, "pair record")?)),
         Kind::Heartbeat(heartbeat) => Request::Heartbeat {
             pair: PairId(array(&heartbeat.pair, "pair")?),
@@ -128,6 +139,13 @@ fn read(kind: Kind) -> Result<Request, WireError> {
             query: found.query,
             pair: PairId(array(&found.pair, "pair")?),
         },
+    })
+}
+
+fn read_keep_stripe(stripe: &peer::KeepStripe) -> Result<KeepStripe, WireError> {
+    Ok(KeepStripe {
+        commit: format(&stripe.commit, "commit")?,
+        indices: read_indices(&stripe.indices)?,
     })
 }
 

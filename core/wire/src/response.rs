@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use defs_core::format::Format;
-use defs_core::ids::{PairId, ShardIndex};
+use defs_core::ids::PairId;
 use defs_core::message::{BATCH_ITEMS_MAX, ItemResult, Located, PairView, Response, Rung, Table};
 use defs_core::receipt::SignedReceipt;
 use defs_core::record::{HEADS_MAX, SignedRecord};
@@ -12,7 +12,7 @@ use prost::Message;
 
 use crate::error::WireError;
 use crate::fields::{
-    array, encodings, format, formats, item, list, message, read_refusal, refusal,
+    array, encodings, format, formats, item, list, message, read_indices, read_refusal, refusal,
 };
 use crate::peer;
 use crate::peer::response::Response as Kind;
@@ -26,9 +26,6 @@ const LOCATED_MAX: usize = 16;
 
 /// The most cards or pairs of a table: more than fit a message.
 const TABLE_MAX: usize = 8192;
-
-/// The most shards of a stripe.
-const SHARDS_MAX: usize = 200;
 
 /// The bytes of `response`, after which a body of `body_length` bytes will come.
 #[must_use]
@@ -67,6 +64,7 @@ fn kind(response: &Response) -> Kind {
         Response::Table(table) => Kind::Table(peer::Table {
             cards: encodings(&table.cards),
             pairs: table.pairs.iter().map(pair_view).collect(),
+            next: table.next,
         }),
         Response::Pair(pair) => Kind::Pair(pair.encode()),
         Response::Alive => Kind::Alive(peer::Empty {}),
@@ -133,6 +131,7 @@ fn read(kind: Kind) -> Result<Response, WireError> {
         Kind::Table(table) => Response::Table(Box::new(Table {
             cards: formats(table.cards, "cards", TABLE_MAX)?,
             pairs: list(table.pairs, "pairs", TABLE_MAX, |view| read_pair_view(&view))?,
+            next: table.next,
         })),
         Kind::Pair(pair) => Response::Pair(Box::new(format(&pair, "pair record")?)),
         Kind::Alive(peer::Empty {}) => Response::Alive,
@@ -172,8 +171,7 @@ fn read_pair_view(view: &peer::PairView) -> Result<PairView, WireError> {
 
 fn read_stripe(stripe: peer::Stripe) -> Result<Response, WireError> {
     let commit = stripe.commit.map(|commit| format(&commit, "commit")).transpose()?;
-    let indices = list(stripe.indices, "indices", SHARDS_MAX, |index| Ok(ShardIndex(index)))?;
-    Ok(Response::Stripe { indices, commit })
+    Ok(Response::Stripe { indices: read_indices(&stripe.indices)?, commit })
 }
 
 fn read_located(located: peer::Located) -> Result<Located, WireError> {

@@ -3,13 +3,13 @@
 
 mod sample;
 
-use defs_core::message::{BATCH_ITEMS_MAX, MESSAGE_MAX, Reason, Refusal, Request, Response};
+use defs_core::message::{BATCH_ITEMS_MAX, MESSAGE_MAX, Reason, Refusal, Request, Response, Table};
 use defs_wire::{
     WireError, decode_gossip, decode_request, decode_response, encode_gossip, encode_request,
     encode_response,
 };
 use proptest::prelude::*;
-use sample::{gossip, request, response, shard_key};
+use sample::{gossip, large_table, request, response, shard_key};
 
 proptest! {
     #[test]
@@ -104,4 +104,24 @@ fn every_reason_reads_back_and_others_are_refused() {
     }
     // Field 13, a refusal with reason 99.
     assert_eq!(decode_response(&[0x6a, 2, 8, 99]), Err(WireError::Invalid("reason")));
+}
+
+#[test]
+fn the_parts_of_a_large_table_fit_messages_and_make_the_whole() {
+    let table = large_table(500);
+    let mut whole = Table::default();
+    let mut from = Some(0);
+    let mut parts = 0;
+    while let Some(place) = from {
+        let part = table.clone().part(place);
+        from = part.next;
+        whole.cards.extend(part.cards.clone());
+        whole.pairs.extend(part.pairs.clone());
+        let bytes = encode_response(&Response::Table(Box::new(part)), 0);
+        assert!(bytes.len() <= MESSAGE_MAX, "{} bytes", bytes.len());
+        parts += 1;
+    }
+    assert_eq!(whole, table);
+    assert!(parts > 2);
+    assert_eq!(table.part(u32::MAX), Table::default());
 }

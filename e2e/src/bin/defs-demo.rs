@@ -1,14 +1,14 @@
 //! The demonstration: ten real nodes on this machine, real files, a pair killed with
 //! SIGKILL, and everything read back. `make demo` runs it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use defs_e2e::{User, eventually, noise};
+use defs_e2e::{User, eventually, noise_file};
 use serde_json::Value;
 
 /// The files that are made: name, bytes.
@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let mut rows = Vec::new();
     for (seed, (name, bytes)) in (0..).zip(FILES) {
         let path = folder.join(name);
-        make(&path, seed, *bytes)?;
+        noise_file(&path, seed, *bytes)?;
         let put = put(&user, &path)?;
         rows.push(Row {
             name: (*name).to_owned(),
@@ -75,17 +75,6 @@ fn kill_a_pair(user: &User) -> Result<()> {
         user.pairs().is_ok_and(|pairs| pairs.iter().any(gone))
     })?;
     show(user, &["pairs"])
-}
-
-/// A file of noise, written in pieces so that its size does not matter.
-fn make(path: &Path, seed: u64, bytes: u64) -> Result<()> {
-    const PIECE: u64 = 16 << 20;
-    let mut file = File::create(path)?;
-    for piece in 0..bytes.div_ceil(PIECE) {
-        let length = PIECE.min(bytes - piece * PIECE);
-        file.write_all(&noise(seed << 32 | piece, usize::try_from(length)?))?;
-    }
-    Ok(())
 }
 
 fn put(user: &User, path: &Path) -> Result<Value> {

@@ -1,4 +1,12 @@
-//! The pages of the documentation that are made from the code.
+//! The pages of the documentation that are made from the code, whole or in part.
+
+use std::io;
+use std::path::Path;
+
+use crate::diagrams;
+
+/// Where the states of pairs, nodes and tasks are drawn, between words written by hand.
+const ARCHITECTURE: &str = "docs/architecture.md";
 
 /// A page and where it lies.
 #[derive(Debug)]
@@ -9,18 +17,21 @@ pub struct Page {
     pub text: String,
 }
 
-/// Every generated page.
-#[must_use]
-pub fn all() -> Vec<Page> {
+/// Every page of the repository at `root` that the code has a say in.
+pub fn all(root: &Path) -> io::Result<Vec<Page>> {
     let metrics = format!(
         "# Metrics\n\n\
          <!-- Generated from `core/telemetry/src/metrics.rs` by `make pages`; a test compares the two. -->\n\n{}",
         defs_telemetry::markdown()
     );
-    vec![
+    let architecture = std::fs::read_to_string(root.join(ARCHITECTURE))?;
+    let architecture = diagrams::drawn(&architecture)
+        .map_err(|missing| io::Error::other(format!("{ARCHITECTURE}: {missing}")))?;
+    Ok(vec![
         Page { path: "docs/settings.md", text: defs_core::settings::markdown() },
         Page { path: "docs/metrics.md", text: metrics },
-    ]
+        Page { path: ARCHITECTURE, text: architecture },
+    ])
 }
 
 #[cfg(test)]
@@ -30,7 +41,7 @@ mod tests {
 
     #[test]
     fn generated_pages_say_what_the_code_says() {
-        for page in all() {
+        for page in all(root()).unwrap() {
             let written = std::fs::read_to_string(root().join(page.path)).unwrap_or_default();
             assert!(written == page.text, "{} is out of date: run `make pages`", page.path);
         }

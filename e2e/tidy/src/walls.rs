@@ -48,6 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "defs-client",
             "defs-codec",
             "defs-core",
+            "defs-e2e",
             "defs-engine",
             "defs-identity",
             "defs-launch",

@@ -39,6 +39,7 @@ impl<W: World> Engine<W> {
                 self.pay_owed().await;
             }
             Err(error) => {
+                self.metrics.heartbeats_missed.one();
                 tracing::debug!(pair = %own.pair, partner = %partner, %error, "no heartbeat");
             }
         }
@@ -95,7 +96,7 @@ impl<W: World> Engine<W> {
         let card = NodeCard {
             key: self.key.public().to_bytes(),
             // Grows even if the date was set back.
-            sequence: self.clock.now().0.max(self.membership.own_sequence() + 1),
+            sequence: self.clock.now().0.max(self.membership.own_sequence().saturating_add(1)),
             addresses,
             labels: self.config.labels.clone(),
             capacity: usage.capacity,

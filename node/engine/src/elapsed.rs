@@ -28,7 +28,7 @@ impl Elapsed {
 
     /// The reading now.
     pub(crate) fn now(&self, clock: &impl Clock) -> Duration {
-        self.before + clock.elapsed().saturating_sub(self.started)
+        self.before.saturating_add(clock.elapsed().saturating_sub(self.started))
     }
 
     /// What to store for the next start.

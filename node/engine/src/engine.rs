@@ -9,13 +9,11 @@ use std::time::Duration;
 use defs_core::body::Body;
 use defs_core::format::{Format, FormatError};
 use defs_core::ids::{NetworkId, NodeId, ShardIndex, StripeId};
-use defs_core::message::{Gossip, Hello, Reason, Refusal, Request, Response, WIRE_VERSION};
+use defs_core::message::{Gossip, Request, Response};
 use defs_core::network::{SignedCard, SignedPairRecord};
-use defs_core::port::{
-    Clock, Disk, DiskError, Peers, Randomness, Reply, Service, StateKey, Verdict,
-};
-use defs_core::statement::{Lock, Operations, Session, Signed, Statement};
-use defs_identity::{CachedChecker, SecretKey, SessionTerms, UnixTime, authorise, check_session};
+use defs_core::port::{Clock, Disk, DiskError, Peers, Reply, Service, StateKey, Verdict};
+use defs_identity::{CachedChecker, SecretKey, UnixTime};
+use defs_telemetry::{Ask, NodeMetrics};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,10 +21,11 @@ use tokio_util::task::TaskTracker;
 use crate::config::{EngineConfig, World};
 use crate::connection::Connections;
 use crate::elapsed::Elapsed;
+use crate::gate::Gate;
 use crate::locate::{Lookups, Query};
 use crate::membership::{CardError, Membership, News, PairError, check_card, check_pair};
 use crate::records::KeyLocks;
-use crate::refuse::{refuse, reply};
+use crate::refuse::reply;
 
 /// Broadcast questions that may wait to be answered: more than that is somebody's flood,
 /// and their askers have other nodes to hear from.
@@ -51,6 +50,8 @@ pub struct Engine<W: World> {
     pub(crate) membership: Membership,
     pub(crate) key_locks: KeyLocks,
     pub(crate) lookups: Lookups,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: NodeMetrics,
     /// Shards on their way in, by stripe.
     pub(crate) arriving: Mutex<BTreeMap<StripeId, BTreeSet<ShardIndex>>>,
     pub(crate) addresses: Mutex<Vec<String>>,
@@ -98,12 +99,23 @@ impl std::error::Error for OpenError {
 }
 
 impl<W: World> Engine<W> {
-    /// Reads back what the node knew when it stopped.
+    /// An engine whose counts nobody reads, see [`Engine::open_measured`].
     pub async fn open(
+        config: EngineConfig,
+        key: SecretKey,
+        ports: (W::Peers, W::Disk),
+        chance: (W::Clock, W::Random),
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::open_measured(config, key, ports, chance, NodeMetrics::default()).await
+    }
+
+    /// Reads back what the node knew when it stopped.
+    pub async fn open_measured(
         config: EngineConfig,
         key: SecretKey,
         (peers, disk): (W::Peers, W::Disk),
         (clock, random): (W::Clock, W::Random),
+        metrics: NodeMetrics,
     ) -> Result<Arc<Self>, OpenError> {
         let me = key.public().node_id();
         if me != peers.me() {
@@ -126,6 +138,8 @@ impl<W: World> Engine<W> {
             membership: Membership::new(me),
             key_locks: KeyLocks::default(),
             lookups: Lookups::default(),
+            gate: Gate::default(),
+            metrics,
             arriving: Mutex::default(),
             addresses: Mutex::default(),
             queries,
@@ -176,6 +190,9 @@ impl<W: World> Engine<W> {
         self.every(tasks, stop, timings.expire, Self::expire);
         self.every(tasks, stop, crate::elapsed::PERSIST_EVERY, Self::persist_elapsed);
         self.every(tasks, stop, Duration::from_secs(1), Self::flush_membership);
+        self.every(tasks, stop, crate::pass_on::EVERY, Self::pass_on);
+        let engine = Arc::clone(self);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { engine.announce().await }));
         let engine = Arc::clone(self);
         tasks.spawn(
             stop.clone().run_until_cancelled_owned(async move { engine.tell_cards().await }),
@@ -231,80 +248,6 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn hello(&self, caller: NodeId, hello: &Hello) -> Result<Response, Refusal> {
-        // A client that meets its first node doesn't know the network's id yet; whatever it
-        // may do later is signed over that id.
-        if hello.network != self.network && hello.network != NetworkId::UNKNOWN {
-            let detail =
-                format!("this node serves network {}, not {}", self.network, hello.network);
-            return Err(refuse(Reason::WrongNetwork, detail));
-        }
-        if hello.version == 0 || hello.version < WIRE_VERSION.saturating_sub(1) {
-            let detail = format!(
-                "wire version {} is too old, this node speaks {WIRE_VERSION}: upgrade the client",
-                hello.version
-            );
-            return Err(refuse(Reason::WrongVersion, detail));
-        }
-        let challenge = self
-            .connections
-            .challenge(caller, self.random.array())
-            .ok_or_else(|| refuse(Reason::Busy, "this node has too many connections"))?;
-        let version = hello.version.min(WIRE_VERSION);
-        Ok(Response::Hello { genesis: self.config.genesis, version, challenge })
-    }
-
-    fn open_session(&self, caller: NodeId, signed: &Signed<Session>) -> Result<Response, Refusal> {
-        let challenge = self
-            .connections
-            .known_challenge(&caller)
-            .ok_or_else(|| refuse(Reason::SessionRefused, "say hello before opening a session"))?;
-        let terms = SessionTerms {
-            network: self.network,
-            node: self.me,
-            client: caller,
-            challenge,
-            now: self.unix_time(),
-        };
-        match check_session(signed, &terms, &self.checker) {
-            Ok(()) => {
-                self.connections.open(&signed.body);
-                Ok(Response::Done)
-            }
-            Err(why @ defs_identity::SessionRefused::NotAuthorised(_)) => {
-                Err(refuse(Reason::NotAuthorised, why.to_string()))
-            }
-            Err(why) => Err(refuse(Reason::SessionRefused, why.to_string())),
-        }
-    }
-
-    /// Whether `caller` may do `operations` on objects of `lock`: it has a session for
-    /// them, or is this node's partner.
-    pub(crate) fn check_right(
-        &self,
-        caller: &NodeId,
-        lock: &Lock,
-        operations: Operations,
-    ) -> Result<(), Refusal> {
-        let now = self.clock.now();
-        if self.membership.partner() == Some(*caller)
-            || self.connections.allows(caller, &lock.hash(), operations, now)
-        {
-            return Ok(());
-        }
-        Err(refuse(Reason::NoSession, "no session of this connection covers that"))
-    }
-
-    /// Whether an owner's statement opens `lock`.
-    pub(crate) fn check_statement<T: Statement>(
-        &self,
-        signed: &Signed<T>,
-        lock: &Lock,
-    ) -> Result<(), Refusal> {
-        authorise(signed, lock, &self.network, self.unix_time(), &self.checker)
-            .map_err(|error| refuse(Reason::NotAuthorised, error.to_string()))
-    }
-
     fn hear_card(&self, card: SignedCard) -> Verdict {
         let node = match check_card(&self.config.genesis, &self.network, &card, &self.checker) {
             Ok(node) => node,
@@ -347,7 +290,7 @@ impl<W: World> Engine<W> {
         match request {
             Request::Hello(hello) => reply(self.hello(caller, &hello)),
             Request::OpenSession(session) => reply(self.open_session(caller, &session)),
-            Request::StoreShard(store) => reply(self.store_shard(store, body).await),
+            Request::StoreShard(store) => reply(self.store_shard(caller, store, body).await),
             Request::MirrorShard(store) => reply(self.mirror_shard(caller, store, body).await),
             Request::ReadShard(read) => match self.read_shard(caller, read).await {
                 Ok(reply) => reply,
@@ -356,22 +299,23 @@ impl<W: World> Engine<W> {
             Request::Renew { shards, lease_ms, both } => {
                 reply(self.renew(caller, shards, Duration::from_millis(lease_ms), both).await)
             }
-            Request::Commit { commits, both } => reply(self.commit(commits, both).await),
+            Request::Commit { stripes, both } => reply(self.commit(stripes, both).await),
             Request::Delete { tombstones, both } => reply(self.delete(tombstones, both).await),
             Request::WriteRecords { pair, epoch, records, forward } => {
                 reply(self.write_records(caller, (pair, epoch), records, forward).await)
             }
             Request::ReadRecords { keys } => reply(self.read_records(caller, keys).await),
             Request::StripeStatus { stripe } => reply(self.stripe_status(caller, stripe).await),
-            Request::Table => Reply::bare(Response::Table(Box::new(self.table()))),
+            Request::Table { from } => {
+                Reply::bare(Response::Table(Box::new(self.table().part(from))))
+            }
             Request::Propose(proposal) => reply(self.take_proposal(caller, *proposal).await),
             Request::Heartbeat { pair, epoch } => {
                 reply(self.take_heartbeat(caller, pair, epoch).await)
             }
             Request::Locate { locator } => reply(self.locate(locator).await),
             Request::Found { locator, query, pair } => {
-                self.lookups.answered(&locator, query, pair);
-                Reply::bare(Response::Done)
+                reply(self.take_found(&caller, &locator, query, pair))
             }
         }
     }
@@ -379,7 +323,13 @@ impl<W: World> Engine<W> {
 
 impl<W: World> Service for Engine<W> {
     async fn serve(&self, caller: NodeId, request: Request, body: Body) -> Reply {
-        self.answer(caller, request, body).await
+        let ask = Ask::of(&request);
+        let reply = self.answer(caller, request, body).await;
+        match &reply.response {
+            Response::Refused(refusal) => self.metrics.refused.of(refusal.reason).one(),
+            _ => self.metrics.answered.of(ask).one(),
+        }
+        reply
     }
 
     fn hear(&self, message: Gossip) -> Verdict {

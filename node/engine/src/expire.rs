@@ -58,6 +58,7 @@ impl<W: World> Engine<W> {
         let Some((_, first)) = shards.first() else { return };
         let descriptor = &first.head.descriptor.body;
         let mine = shards.iter().map(|(key, _)| key.index).collect();
+        let mut collected = 0;
         let changes = match self.ask_siblings(stripe, first, mine).await {
             Siblings::Committed(commit) => shards
                 .into_iter()
@@ -74,10 +75,15 @@ impl<W: World> Engine<W> {
                     return;
                 }
                 tracing::info!(%stripe, shards = shards.len(), "an unfinished upload is collected");
+                collected = shards.len() as u64;
                 shards.iter().map(|(key, _)| Change::DeleteShard(*key)).collect()
             }
         };
-        self.note_failure(self.disk.apply(changes).await);
+        let applied = self.disk.apply(changes).await;
+        if applied.is_ok() {
+            self.metrics.shards_expired.add(collected);
+        }
+        self.note_failure(applied);
     }
 
     async fn ask_siblings(

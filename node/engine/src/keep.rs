@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::format::Format;
-use defs_core::ids::{Epoch, NodeId, PairId, StripeId};
-use defs_core::message::{BATCH_ITEMS_MAX, Reason, Refusal, Request, Response, ShardKey};
+use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex, StripeId};
+use defs_core::message::{
+    BATCH_ITEMS_MAX, KeepStripe, Reason, Refusal, Request, Response, ShardKey,
+};
 use defs_core::network::PairRecord;
 use defs_core::port::{Change, Disk, Peers, ShardState, StateKey, StoredShard};
-use defs_core::statement::{Commit, Operations, Signed, Tombstone};
+use defs_core::statement::{Operations, Signed, Tombstone};
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -67,7 +69,7 @@ impl<W: World> Engine<W> {
         both: bool,
     ) -> Result<Response, Refusal> {
         bounded(shards.len())?;
-        let until = self.lease_clock() + lease.min(LEASE_MAX);
+        let until = self.lease_clock().saturating_add(lease.min(LEASE_MAX));
         let (mut held, mut changes) = (Vec::new(), Vec::new());
         for key in &shards {
             let stored = self.disk.shard(*key).await.map_err(disk_refusal)?;
@@ -86,14 +88,15 @@ impl<W: World> Engine<W> {
 
     pub(crate) async fn commit(
         &self,
-        commits: Vec<Signed<Commit>>,
+        stripes: Vec<KeepStripe>,
         both: bool,
     ) -> Result<Response, Refusal> {
-        bounded(commits.len())?;
+        bounded(stripes.len())?;
         let (mut held, mut changes) = (Vec::new(), Vec::new());
-        for commit in &commits {
+        for KeepStripe { commit, indices } in &stripes {
             let shards = self.held(commit.body.stripe).await?;
-            held.push(!shards.is_empty());
+            let is_here = |index: &ShardIndex| shards.iter().any(|(key, _)| key.index == *index);
+            held.push(!shards.is_empty() && indices.iter().all(is_here));
             for (key, stored) in shards {
                 let lock = &stored.head.descriptor.body.lock;
                 self.check_statement(commit, lock)?;
@@ -103,7 +106,7 @@ impl<W: World> Engine<W> {
                 }
             }
         }
-        let theirs = Request::Commit { commits, both: false };
+        let theirs = Request::Commit { stripes, both: false };
         self.change_at_both(held, changes, both.then_some(theirs)).await
     }
 
@@ -115,6 +118,10 @@ impl<W: World> Engine<W> {
         changes: Vec<Change>,
         theirs: Option<Request>,
     ) -> Result<Response, Refusal> {
+        let is_commit = |change: &&Change| {
+            matches!(change, Change::ShardState(_, ShardState { commit: Some(_), .. }))
+        };
+        let committed = changes.iter().filter(is_commit).count() as u64;
         let here =
             async { if changes.is_empty() { Ok(()) } else { self.disk.apply(changes).await } };
         let there = async {
@@ -125,6 +132,7 @@ impl<W: World> Engine<W> {
         };
         let (here, there) = tokio::join!(here, there);
         here.map_err(disk_refusal)?;
+        self.metrics.shards_committed.add(committed);
         if let Some(response) = there? {
             let Response::Held(partner) = response else {
                 return Err(refuse(Reason::Degraded, "the partner answered something else"));
@@ -166,6 +174,10 @@ impl<W: World> Engine<W> {
             self.check_statement(&tombstone, lock)?;
             changes.extend(shards.iter().map(|(key, _)| Change::DeleteShard(*key)));
             changes.push(Change::Put(tombstone_key(&tombstone.body.stripe), tombstone.encode()));
+            if both {
+                let heads = shards.iter().map(|(_, stored)| &stored.head);
+                changes.extend(self.to_pass_on(&tombstone, heads));
+            }
             meant.push(tombstone);
         }
         if both && !meant.is_empty() {
@@ -177,7 +189,10 @@ impl<W: World> Engine<W> {
             }
         }
         if !changes.is_empty() {
+            let deleted = |change: &&Change| matches!(change, Change::DeleteShard(_));
+            let deleted = changes.iter().filter(deleted).count() as u64;
             self.disk.apply(changes).await.map_err(disk_refusal)?;
+            self.metrics.shards_deleted.add(deleted);
         }
         Ok(Response::Done)
     }

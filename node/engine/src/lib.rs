@@ -4,6 +4,7 @@
 //! Nothing here holds a key of an owner or names one: the crate has no dependency
 //! through which it could.
 
+mod announce;
 mod beat;
 mod config;
 mod connection;
@@ -11,17 +12,21 @@ mod elapsed;
 mod engine;
 mod expire;
 mod form;
+mod gate;
 mod keep;
 mod locate;
 mod membership;
+mod pass_on;
 mod read;
 mod receive;
 mod records;
 mod refuse;
+mod session;
 mod stamp;
 mod status;
 
 pub use config::{EngineConfig, Timings, World};
 pub use engine::{Engine, OpenError};
+pub use gate::{MIRROR_STORES_MAX, STORES_MAX};
 pub use membership::{CardError, PairError, check_card, check_pair};
 pub use status::EngineStatus;

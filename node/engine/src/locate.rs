@@ -1,8 +1,14 @@
 //! Who holds this? One broadcast finds a pair, answered directly; the distributed hash
 //! table is asked only when nobody answered.
+//!
+//! The first answer ends a broadcast, and it may be a lie: a node can claim to hold what
+//! it doesn't, though only in the name of its own pair. Whoever asks again soon has found
+//! the answer to be none, so the next broadcast listens for as long as it may, the hash
+//! table is asked too, and everybody's answers are handed on.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::ids::{Locator, NodeId, PairId};
@@ -16,6 +22,12 @@ use crate::refuse::{disk_refusal, refuse};
 
 /// Broadcasts that this node may have under way: each costs every node a look.
 const LOOKUPS_MAX: usize = 256;
+
+/// Who asks for the same within this time was not served by what it got.
+const AGAIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Answered locators that are remembered for that.
+const ANSWERED_MAX: usize = 4096;
 
 /// Pairs that an answer names at most.
 const PAIRS_MAX: usize = 16;
@@ -37,9 +49,24 @@ pub(crate) struct Query {
     pub(crate) number: u64,
 }
 
-/// Broadcasts under way. Those who ask for the same thing share one.
+/// Broadcasts under way, and those that were answered lately.
 #[derive(Debug, Default)]
-pub(crate) struct Lookups(Mutex<BTreeMap<Locator, Arc<Lookup>>>);
+pub(crate) struct Lookups(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    under_way: BTreeMap<Locator, Shared>,
+    /// When each was answered.
+    answered: BTreeMap<Locator, Duration>,
+}
+
+/// Those who ask for the same thing share one broadcast, which lasts as long as one of
+/// them listens.
+#[derive(Debug)]
+struct Shared {
+    lookup: Arc<Lookup>,
+    listeners: usize,
+}
 
 #[derive(Debug)]
 struct Lookup {
@@ -49,10 +76,15 @@ struct Lookup {
 }
 
 impl Lookups {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes in an answer. One that nobody asked for is dropped.
-    pub(crate) fn answered(&self, locator: &Locator, number: u64, pair: PairId) {
-        let lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lookup) = lookups.get(locator).filter(|lookup| lookup.number == number) else {
+    fn hear(&self, locator: &Locator, number: u64, pair: PairId) {
+        let state = self.lock();
+        let shared = state.under_way.get(locator);
+        let Some(Shared { lookup, .. }) = shared.filter(|one| one.lookup.number == number) else {
             return;
         };
         let mut found = lookup.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,50 +94,99 @@ impl Lookups {
         lookup.answered.notify_waiters();
     }
 
-    /// Joins the look-up of `locator`, or begins one. `true`: the caller began it and
-    /// must end it.
-    fn join(&self, locator: Locator, number: u64) -> Option<(Arc<Lookup>, bool)> {
-        let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lookup) = lookups.get(&locator) {
-            return Some((Arc::clone(lookup), false));
+    /// Joins the look-up of `locator`, or begins one (`true`). `None`: too many.
+    fn join(&self, locator: Locator, number: u64) -> Option<(Listening<'_>, bool)> {
+        let mut state = self.lock();
+        if let Some(shared) = state.under_way.get_mut(&locator) {
+            shared.listeners += 1;
+            let lookup = Arc::clone(&shared.lookup);
+            return Some((Listening { lookups: self, locator, lookup }, false));
         }
-        if lookups.len() >= LOOKUPS_MAX {
+        if state.under_way.len() >= LOOKUPS_MAX {
             return None;
         }
         let lookup = Arc::new(Lookup { number, found: Mutex::default(), answered: Notify::new() });
-        lookups.insert(locator, Arc::clone(&lookup));
-        Some((lookup, true))
+        let shared = Shared { lookup: Arc::clone(&lookup), listeners: 1 };
+        state.under_way.insert(locator, shared);
+        Some((Listening { lookups: self, locator, lookup }, true))
     }
 
-    fn end(&self, locator: &Locator) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(locator);
+    /// How long to listen for answers on `locator`.
+    fn patience(&self, locator: &Locator, now: Duration) -> Patience {
+        let state = self.lock();
+        match state.answered.get(locator) {
+            Some(then) if now.saturating_sub(*then) < AGAIN_WITHIN => Patience::AllAnswers,
+            Some(_) | None => Patience::FirstAnswer,
+        }
+    }
+
+    fn remember(&self, locator: Locator, now: Duration) {
+        let mut state = self.lock();
+        if state.answered.len() >= ANSWERED_MAX {
+            state.answered.retain(|_, then| now.saturating_sub(*then) < AGAIN_WITHIN);
+        }
+        if state.answered.len() < ANSWERED_MAX {
+            state.answered.insert(locator, now);
+        }
     }
 }
 
-/// Ends a look-up however its asker leaves.
-struct Ending<'a>(&'a Lookups, Locator);
+/// One who listens; the look-up ends with the last, however it leaves.
+#[derive(Debug)]
+struct Listening<'a> {
+    lookups: &'a Lookups,
+    locator: Locator,
+    lookup: Arc<Lookup>,
+}
 
-impl Drop for Ending<'_> {
+impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.0.end(&self.1);
+        let mut state = self.lookups.lock();
+        if let Some(shared) = state.under_way.get_mut(&self.locator) {
+            shared.listeners = shared.listeners.saturating_sub(1);
+            if shared.listeners == 0 {
+                state.under_way.remove(&self.locator);
+            }
+        }
     }
 }
 
 impl<W: World> Engine<W> {
     pub(crate) async fn locate(&self, locator: Locator) -> Result<Response, Refusal> {
+        let located = self.climb(locator).await?;
+        self.metrics.lookups.of(located.rung).one();
+        self.metrics.lookup_messages.add(located.messages.into());
+        self.metrics.lookup_round_trips.add(located.round_trips.into());
+        Ok(Response::Located(located))
+    }
+
+    /// From rung to rung, the cheapest first.
+    async fn climb(&self, locator: Locator) -> Result<Located, Refusal> {
         if let Some(pair) = self.disk.holds(locator).await.map_err(disk_refusal)? {
             return Ok(located(vec![pair], Rung::Local, 0, 0));
         }
-        let found = self.broadcast(locator, Patience::FirstAnswer).await?;
-        if !found.is_empty() {
-            // The question, and the answers.
-            let messages = u32::try_from(found.len()).unwrap_or(u32::MAX).saturating_add(1);
-            return Ok(located(found, Rung::Broadcast, messages, 1));
+        let patience = self.lookups.patience(&locator, self.clock.elapsed());
+        let mut found = self.broadcast(locator, patience).await?;
+        // The question, and the answers.
+        let messages = u32::try_from(found.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let was_answered = !found.is_empty();
+        if was_answered {
+            self.lookups.remember(locator, self.clock.elapsed());
+            if patience == Patience::FirstAnswer {
+                return Ok(located(found, Rung::Broadcast, messages, 1));
+            }
         }
-        let mut known = self.peers.look_up(locator).await;
-        known.truncate(PAIRS_MAX);
-        let rung = if known.is_empty() { Rung::Nowhere } else { Rung::Kademlia };
-        Ok(located(known, rung, 2, 2))
+        for pair in self.peers.look_up(locator).await {
+            if found.len() < PAIRS_MAX && !found.contains(&pair) {
+                found.push(pair);
+            }
+        }
+        let rung = match (was_answered, found.is_empty()) {
+            (true, _) => Rung::Broadcast,
+            (false, false) => Rung::Kademlia,
+            (false, true) => Rung::Nowhere,
+        };
+        Ok(located(found, rung, messages.saturating_add(1), 2))
     }
 
     /// Asks all nodes who holds `locator`.
@@ -115,18 +196,21 @@ impl<W: World> Engine<W> {
         patience: Patience,
     ) -> Result<Vec<PairId>, Refusal> {
         let number = u64::from_le_bytes(self.random.array());
-        let (lookup, began) = self
+        let (listening, began) = self
             .lookups
             .join(locator, number)
             .ok_or_else(|| refuse(Reason::Busy, "too many look-ups are under way"))?;
-        let _ending = began.then(|| Ending(&self.lookups, locator));
+        let lookup = &listening.lookup;
         let first = lookup.answered.notified();
         if began {
             self.peers.publish(Gossip::Query { locator, asker: self.me, query: number });
         }
+        let found = || lookup.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let time = self.clock.sleep(self.config.timings.broadcast);
         match patience {
             Patience::AllAnswers => time.await,
+            // Whom it joined may have heard one already.
+            Patience::FirstAnswer if !found().is_empty() => {}
             Patience::FirstAnswer => {
                 tokio::select! {
                     biased;
@@ -135,15 +219,33 @@ impl<W: World> Engine<W> {
                 }
             }
         }
-        let found = lookup.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(found)
+        Ok(found())
+    }
+
+    /// An answer to a broadcast: from a member of the pair that it names, or it is none.
+    pub(crate) fn take_found(
+        &self,
+        caller: &NodeId,
+        locator: &Locator,
+        number: u64,
+        pair: PairId,
+    ) -> Result<Response, Refusal> {
+        let known = self.membership.pair(&pair);
+        if known.is_none_or(|known| known.record.role_of(caller).is_none()) {
+            return Err(refuse(Reason::NotAllowed, "a node answers for its own pair only"));
+        }
+        self.lookups.hear(locator, number, pair);
+        Ok(Response::Done)
     }
 
     /// Answers other nodes' broadcasts, one at a time: a node's disk is not to be kept
     /// busy by questions.
     pub(crate) async fn answer_queries(&self, mut queries: mpsc::Receiver<Query>) {
         while let Some(query) = queries.recv().await {
-            let Ok(Some(pair)) = self.disk.holds(query.locator).await else { continue };
+            let Ok(Some(_)) = self.disk.holds(query.locator).await else { continue };
+            let Some(pair) = self.membership.own_pair().map(|own| own.record.pair) else {
+                continue;
+            };
             let found = Request::Found { locator: query.locator, query: query.number, pair };
             if let Err(error) = self.peers.call(query.asker, found, Body::empty()).await {
                 tracing::debug!(asker = %query.asker, %error, "an answer did not arrive");
@@ -152,6 +254,6 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn located(pairs: Vec<PairId>, rung: Rung, messages: u32, round_trips: u32) -> Response {
-    Response::Located(Located { pairs, rung, messages, round_trips })
+fn located(pairs: Vec<PairId>, rung: Rung, messages: u32, round_trips: u32) -> Located {
+    Located { pairs, rung, messages, round_trips }
 }

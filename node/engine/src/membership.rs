@@ -76,7 +76,8 @@ pub fn check_pair(
         return Ok(());
     }
     let Some(before) = known else { return Err(PairError::NotASuccessor) };
-    let follows = record.epoch.0 == before.epoch.0 + 1 && record.previous == Some(before.digest());
+    let follows = before.epoch.0.checked_add(1) == Some(record.epoch.0)
+        && record.previous == Some(before.digest());
     if !follows {
         return Err(PairError::NotASuccessor);
     }
@@ -257,10 +258,13 @@ impl Membership {
             .map(|(node, known)| candidate(*node, known))
             .collect();
         let names: BTreeSet<_> = free.iter().map(|candidate| candidate.node).collect();
-        if state.free.0 != names {
-            state.free = (names, now);
-        }
-        let since = state.free.1;
+        let (known, since) = &state.free;
+        // Those that found a partner change nothing for the others, or pairs would form
+        // one after the other.
+        let is_as_planned =
+            names.is_subset(known) && known.difference(&names).all(|gone| paired.contains(gone));
+        let since = if is_as_planned { *since } else { now };
+        state.free = (names, since);
         (free, now.saturating_sub(since))
     }
 
@@ -294,6 +298,7 @@ impl Membership {
         Table {
             cards: state.cards.values().map(|known| known.card.clone()).collect(),
             pairs: state.pairs.values().map(view).collect(),
+            next: None,
         }
     }
 

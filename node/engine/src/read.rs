@@ -2,11 +2,12 @@
 
 use defs_core::ids::{NodeId, StripeId};
 use defs_core::message::{ReadShard, Reason, Refusal, Response};
-use defs_core::port::{Disk, Reply};
+use defs_core::port::{Clock, Disk, Reply};
 use defs_core::statement::Operations;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::gate::PATIENCE;
 use crate::refuse::{disk_refusal, refuse};
 
 impl<W: World> Engine<W> {
@@ -27,8 +28,20 @@ impl<W: World> Engine<W> {
             let detail = format!("the shard has {} bytes", stored.length);
             return Err(refuse(Reason::Malformed, detail));
         }
-        let body = self.disk.read(read.key, range).await.map_err(disk_refusal)?;
-        Ok(Reply { response: Response::Shard { length: stored.length }, body })
+        let place = self.gate.read(caller)?;
+        let bytes = range.end - range.start;
+        let body = tokio::select! {
+            biased;
+            body = self.disk.read(read.key, range) => body.map_err(disk_refusal)?,
+            // Slow readers hold the disk's threads.
+            () = self.clock.sleep(PATIENCE) => {
+                return Err(refuse(Reason::Busy, "too many shards are being read"));
+            }
+        };
+        self.metrics.shards_read.one();
+        self.metrics.bytes_sent.add(bytes);
+        let response = Response::Shard { length: stored.length };
+        Ok(Reply { response, body: body.holding(place) })
     }
 
     /// What is held of a stripe, for siblings that must decide what to keep.

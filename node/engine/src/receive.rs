@@ -42,6 +42,7 @@ impl<W: World> Engine<W> {
     /// As primary: both receipts, this node's first.
     pub(crate) async fn store_shard(
         &self,
+        caller: NodeId,
         store: StoreShard,
         body: Body,
     ) -> Result<Response, Refusal> {
@@ -53,6 +54,7 @@ impl<W: World> Engine<W> {
             ));
         }
         let arriving = self.accept(&store.head, &body).await?;
+        let _place = self.gate.store(Role::Primary, caller, &self.clock).await?;
         let (local, local_body) = Body::channel(body.left());
         let (remote, remote_body) = Body::channel(body.left());
         let keep = self.disk.store(Arc::clone(&store.head), self.fresh_state(&store), local_body);
@@ -72,8 +74,10 @@ impl<W: World> Engine<W> {
             }
             (Ok(()), Ok(())) => {}
         }
+        let theirs = theirs?;
+        self.metrics.shards_forwarded.one();
         let mut receipts = self.receipt(&store, arriving.key);
-        receipts.push(theirs?);
+        receipts.push(theirs);
         Ok(Response::Receipts(receipts))
     }
 
@@ -90,6 +94,7 @@ impl<W: World> Engine<W> {
         }
         self.membership.heard_partner(self.clock.elapsed());
         let arriving = self.accept(&store.head, &body).await?;
+        let _place = self.gate.store(Role::Mirror, caller, &self.clock).await?;
         self.disk
             .store(Arc::clone(&store.head), self.fresh_state(&store), body)
             .await
@@ -119,7 +124,9 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::Malformed, detail));
         }
         let share = Share::new(head.index, head.share);
-        if share_digest(&descriptor.tag, &share) != descriptor.shares[usize::from(head.index.0)] {
+        // A head from the wire has an index within its geometry; nothing here rests on that.
+        let expected = descriptor.shares.get(usize::from(head.index.0));
+        if expected != Some(&share_digest(&descriptor.tag, &share)) {
             return Err(refuse(Reason::WrongBytes, "the share is not the descriptor's"));
         }
         self.check_statement(&head.descriptor, &descriptor.lock)?;
@@ -160,13 +167,16 @@ impl<W: World> Engine<W> {
         ShardState {
             pair: store.pair,
             epoch: store.epoch,
-            lease_until: self.lease_clock() + lease,
+            lease_until: self.lease_clock().saturating_add(lease),
             commit: None,
         }
     }
 
     /// This node's receipt for one shard, as the list that a response carries.
     fn receipt(&self, store: &StoreShard, key: ShardKey) -> Vec<SignedReceipt> {
+        self.metrics.shards_stored.one();
+        self.metrics.bytes_received.add(store.head.descriptor.body.sealed_shard_length());
+        self.metrics.receipts.one();
         let receipt = Receipt {
             kept: Kept::Shard(key.stripe, key.index),
             pair: store.pair,

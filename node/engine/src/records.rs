@@ -1,16 +1,18 @@
 //! Versions of records: checked, merged into the heads that are here, and made durable
 //! at both members before anything is acknowledged.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use defs_core::digest::file_locator;
+use defs_core::format::Format;
 use defs_core::ids::{Digest, Epoch, NodeId, PairId};
-use defs_core::message::{ItemResult, Reason, Refusal, Request, Response};
+use defs_core::message::{ItemResult, MESSAGE_MAX, Reason, Refusal, Request, Response};
 use defs_core::network::{PairRecord, Role};
 use defs_core::port::{Change, Clock, Disk, Publish};
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
-use defs_core::record::{HEADS_MAX, RecordKey, SignedRecord, merge_heads};
+use defs_core::record::{Content, HEADS_MAX, RecordKey, SignedRecord, merge_heads};
 use defs_core::statement::Operations;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -47,6 +49,20 @@ impl KeyLocks {
     }
 }
 
+/// Encoded heads that an answer carries at most: what a message takes, less the framing of
+/// [`BATCH_ITEMS_MAX`](defs_core::message::BATCH_ITEMS_MAX) items and the words of their
+/// refusals.
+const ANSWER_MAX: usize = MESSAGE_MAX - (64 << 10);
+
+/// Records read at once: with eight versions of the largest size, 16 MiB.
+const READ_AT_ONCE: usize = 8;
+
+/// Sealed bytes of heads that are merged before they are written: what a batch of small
+/// records stays below, so that it costs one sync. A batch that names records with many
+/// large versions is written in several.
+const MERGED_MAX: usize = 16 << 20;
+
+type Heads = Vec<Arc<SignedRecord>>;
 type Receipts = ItemResult<Vec<SignedReceipt>>;
 
 impl<W: World> Engine<W> {
@@ -113,8 +129,8 @@ impl<W: World> Engine<W> {
         self.check_statement(record, &body.lock)
     }
 
-    /// Merges what was checked into the heads that are here, durable as a whole, and
-    /// signs for it.
+    /// Merges what was checked into the heads that are here, and signs for it once it is
+    /// durable.
     async fn keep_records(
         &self,
         own: &PairRecord,
@@ -122,42 +138,58 @@ impl<W: World> Engine<W> {
         checked: Vec<Result<(), Refusal>>,
     ) -> Result<Vec<Receipts>, Refusal> {
         let _held = self.key_locks.hold(records.iter().map(|record| &record.body.key)).await;
-        let mut heads = self.heads_of(records).await?;
+        let checked: Vec<_> = records.iter().zip(checked).collect();
         let mut outcome: Vec<Result<Digest, Refusal>> = Vec::with_capacity(records.len());
-        let mut changed = BTreeSet::new();
-        for (record, checked) in records.iter().zip(checked) {
-            let key = record.body.key;
-            let known = heads.entry(key).or_default();
-            outcome.push(checked.and_then(|()| {
-                if merge(known, record)? {
-                    changed.insert(key);
-                }
-                Ok(record.body.hash())
-            }));
-        }
-        let changes: Vec<_> = changed
-            .iter()
-            .map(|key| Change::Record(*key, heads.get(key).cloned().unwrap_or_default()))
-            .collect();
-        if !changes.is_empty() {
-            self.disk.apply(changes).await.map_err(disk_refusal)?;
-        }
-        if own.role_of(&self.me) == Some(Role::Primary) {
-            for key in changed {
-                self.peers.provide(file_locator(&self.network, &key.file), own.pair);
+        let mut merging = Merging::default();
+        for some in checked.chunks(READ_AT_ONCE) {
+            self.load(&mut merging, some).await?;
+            for (record, checked) in some {
+                outcome.push(match checked {
+                    Ok(()) => merging.add(record),
+                    Err(refusal) => Err(refusal.clone()),
+                });
+            }
+            if merging.sealed_bytes() > MERGED_MAX {
+                self.write(own, std::mem::take(&mut merging)).await?;
             }
         }
+        self.write(own, merging).await?;
         Ok(self.sign_for(own, outcome))
     }
 
-    async fn heads_of(
+    /// Reads the heads of those records that passed and are not loaded yet.
+    async fn load(
         &self,
-        records: &[Arc<SignedRecord>],
-    ) -> Result<BTreeMap<RecordKey, Vec<Arc<SignedRecord>>>, Refusal> {
-        let keys: BTreeSet<_> = records.iter().map(|record| record.body.key).collect();
-        let keys: Vec<_> = keys.into_iter().collect();
+        merging: &mut Merging,
+        checked: &[(&Arc<SignedRecord>, Result<(), Refusal>)],
+    ) -> Result<(), Refusal> {
+        let passed = checked.iter().filter(|(_, checked)| checked.is_ok());
+        let keys: BTreeSet<_> = passed.map(|(record, _)| record.body.key).collect();
+        let keys = keys.into_iter().filter(|key| !merging.heads.contains_key(key));
+        let keys: Vec<_> = keys.collect();
         let heads = self.disk.records(keys.clone()).await.map_err(disk_refusal)?;
-        Ok(keys.into_iter().zip(heads).collect())
+        merging.heads.extend(keys.into_iter().zip(heads));
+        Ok(())
+    }
+
+    /// Makes what was merged durable, all or none, and tells the hash table where it is.
+    async fn write(&self, own: &PairRecord, merging: Merging) -> Result<(), Refusal> {
+        let Merging { mut heads, changed } = merging;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let changes = changed
+            .iter()
+            .map(|key| Change::Record(*key, heads.remove(key).unwrap_or_default()))
+            .collect();
+        self.disk.apply(changes).await.map_err(disk_refusal)?;
+        if own.role_of(&self.me) == Some(Role::Primary) {
+            let files: BTreeSet<_> = changed.iter().map(|key| key.file).collect();
+            for file in files {
+                self.peers.provide(file_locator(&self.network, &file), own.pair);
+            }
+        }
+        Ok(())
     }
 
     fn sign_for(&self, own: &PairRecord, outcome: Vec<Result<Digest, Refusal>>) -> Vec<Receipts> {
@@ -169,6 +201,8 @@ impl<W: World> Engine<W> {
         };
         let kept: Vec<_> =
             outcome.iter().filter_map(|item| item.as_ref().ok()).map(receipt).collect();
+        self.metrics.records_written.add(kept.len() as u64);
+        self.metrics.receipts.add(kept.len() as u64);
         let mut stamped = stamp(&self.key, &self.network, &kept).into_iter();
         outcome
             .into_iter()
@@ -182,15 +216,105 @@ impl<W: World> Engine<W> {
         keys: Vec<RecordKey>,
     ) -> Result<Response, Refusal> {
         bounded(keys.len())?;
-        let found = self.disk.records(keys).await.map_err(disk_refusal)?;
-        let allowed = |heads: Vec<Arc<SignedRecord>>| {
-            for head in &heads {
-                self.check_right(&caller, &head.body.lock, Operations::READ)?;
+        let mut answer = Answer::default();
+        for some in keys.chunks(READ_AT_ONCE) {
+            if answer.is_full {
+                answer.refuse(some.len());
+                continue;
             }
-            Ok(heads)
-        };
-        Ok(Response::Records(found.into_iter().map(allowed).collect()))
+            for heads in self.disk.records(some.to_vec()).await.map_err(disk_refusal)? {
+                answer.add(self.readable(&caller, heads));
+            }
+        }
+        let heads = answer.items.iter().flatten().map(|heads| heads.len() as u64);
+        self.metrics.records_read.add(heads.sum());
+        Ok(Response::Records(answer.items))
     }
+
+    fn readable(&self, caller: &NodeId, heads: Heads) -> ItemResult<Heads> {
+        for head in &heads {
+            self.check_right(caller, &head.body.lock, Operations::READ)?;
+        }
+        Ok(heads)
+    }
+}
+
+/// Records that are being changed, with all their heads.
+#[derive(Debug, Default)]
+struct Merging {
+    heads: BTreeMap<RecordKey, Heads>,
+    changed: BTreeSet<RecordKey>,
+}
+
+impl Merging {
+    fn add(&mut self, record: &Arc<SignedRecord>) -> Result<Digest, Refusal> {
+        let key = record.body.key;
+        if merge(self.heads.entry(key).or_default(), record)? {
+            self.changed.insert(key);
+        }
+        Ok(record.body.hash())
+    }
+
+    fn sealed_bytes(&self) -> usize {
+        let sealed = |head: &Arc<SignedRecord>| match &head.body.content {
+            Content::Sealed(bytes) => bytes.len(),
+            Content::Deleted => 0,
+        };
+        self.heads.values().flatten().map(sealed).sum()
+    }
+}
+
+/// What is answered to a read, as much of it as one message takes.
+#[derive(Debug, Default)]
+struct Answer {
+    items: Vec<ItemResult<Heads>>,
+    bytes: usize,
+    /// From here on every item is refused: whoever asks for these again, alone, gets them.
+    is_full: bool,
+}
+
+impl Answer {
+    fn add(&mut self, item: ItemResult<Heads>) {
+        if self.is_full {
+            return self.refuse(1);
+        }
+        let Ok(heads) = item else { return self.items.push(item) };
+        let bytes: usize = heads.iter().map(|head| bytes_of(head)).sum();
+        let room = ANSWER_MAX.saturating_sub(self.bytes);
+        if bytes <= room {
+            self.bytes = self.bytes.saturating_add(bytes);
+            return self.items.push(Ok(heads));
+        }
+        // A record whose versions fill a message by themselves would else never be read.
+        let is_alone = self.bytes == 0;
+        self.is_full = true;
+        if is_alone {
+            self.items.push(Ok(newest_within(heads, room)));
+        } else {
+            self.refuse(1);
+        }
+    }
+
+    fn refuse(&mut self, items: usize) {
+        let later = || Err(refuse(Reason::Busy, "the answer is full: ask for this again"));
+        self.items.extend(std::iter::repeat_with(later).take(items));
+    }
+}
+
+/// The newest of `heads` that fit `room`.
+fn newest_within(mut heads: Heads, mut room: usize) -> Heads {
+    heads.sort_by_cached_key(|head| Reverse((head.body.counter, head.body.hash())));
+    let fit = heads.iter().map_while(|head| {
+        room = room.checked_sub(bytes_of(head))?;
+        Some(())
+    });
+    let fit = fit.count();
+    heads.truncate(fit);
+    heads
+}
+
+fn bytes_of(head: &SignedRecord) -> usize {
+    head.encode().len()
 }
 
 /// Adds `record` to the heads. Whether they changed: a version that is here already, or

@@ -6,6 +6,7 @@ use defs_core::ids::{Epoch, NetworkId, NodeId, PairId};
 use defs_core::network::{Labels, Role};
 use defs_core::port::{Clock, Disk, Usage};
 use defs_core::states::{NodeState, PairState};
+use defs_telemetry::label::Label;
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -35,6 +36,21 @@ impl<W: World> Engine<W> {
     /// The admitted nodes that were heard lately, this one included.
     pub fn alive(&self) -> BTreeSet<NodeId> {
         self.membership.alive(self.clock.elapsed(), self.config.timings.card_stale)
+    }
+
+    /// Brings the metrics that are levels up to date.
+    pub fn measure(&self) {
+        let EngineStatus { pair, usage, .. } = self.status();
+        for state in PairState::all() {
+            let is_mine = pair.is_some_and(|(.., mine)| mine == state);
+            self.metrics.pairs.of(state).set(u64::from(is_mine));
+        }
+        self.metrics.nodes_alive.set(self.alive().len() as u64);
+        self.metrics.store_used.set(usage.used);
+        self.metrics.store_capacity.set(usage.capacity);
+        self.metrics.store_free.set(usage.capacity.saturating_sub(usage.used));
+        self.metrics.store_shards.set(usage.shards);
+        self.metrics.store_records.set(usage.records);
     }
 
     /// One node, now.

@@ -53,8 +53,9 @@ struct Effects {
 impl Effects {
     /// Sealed bytes that the batch adds to records.
     fn growth(&self) -> u64 {
-        let before: u64 = self.records.values().filter_map(|(before, _)| *before).sum();
-        let after: u64 = self.records.values().filter_map(|(_, after)| *after).sum();
+        let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
+        let before = sum(&mut self.records.values().filter_map(|(before, _)| *before));
+        let after = sum(&mut self.records.values().filter_map(|(_, after)| *after));
         after.saturating_sub(before)
     }
 }

@@ -65,7 +65,7 @@ impl Inner {
             tracing::warn!(number, "a segment holds entries that can't be read");
             return Ok(Some(Compacted { moved, freed: 0 }));
         }
-        Ok(Some(Compacted { moved, freed: fill.end - fill.live }))
+        Ok(Some(Compacted { moved, freed: fill.dead() }))
     }
 
     fn move_living(&self, number: u64, file: &File) -> Result<u64, DiskError> {
@@ -100,6 +100,10 @@ impl Inner {
 
     fn copy_entry(&self, file: &File, at: u64, length: u64) -> Result<Appended, DiskError> {
         let copy = || {
+            // Nothing is allocated for an entry whose header promises what isn't there.
+            if at.saturating_add(length) > file.metadata()?.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let length = usize::try_from(length).map_err(io::Error::other)?;
             let mut entry = vec![0; length];
             file.read_exact_at(&mut entry, at)?;

@@ -4,12 +4,17 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use defs_core::ids::NetworkId;
 
 /// Small enough that copying the living half of a segment is a short step, large enough
 /// that a million small shards are few files.
 pub const SEGMENT_MAX: u64 = 64 << 20;
+
+/// Room for the index to write down deletions when the device is full: its log, and the
+/// tables that it makes of it.
+const KEEP_FREE: u64 = 64 << 20;
 
 /// How to open a store.
 #[derive(Clone)]
@@ -20,12 +25,16 @@ pub struct StoreConfig {
     pub capacity: u64,
     /// The network whose locators are answered.
     pub network: NetworkId,
+    /// Bytes of the device that new data leaves free.
+    pub keep_free: u64,
     /// A segment that has reached this many bytes is closed.
     pub segment_max: u64,
     /// Told before each step that touches the disk.
     pub faults: Arc<dyn Faults>,
     /// What to do when the disk may have lost what it was told to keep.
     pub fatal: Fatal,
+    /// Told how long each sync of a file or folder took.
+    pub synced: Synced,
 }
 
 impl StoreConfig {
@@ -36,9 +45,11 @@ impl StoreConfig {
             folder,
             capacity,
             network,
+            keep_free: KEEP_FREE,
             segment_max: SEGMENT_MAX,
             faults: Arc::new(NoFaults),
             fatal: Fatal::default(),
+            synced: Synced::default(),
         }
     }
 }
@@ -49,6 +60,7 @@ impl fmt::Debug for StoreConfig {
             .field("folder", &self.folder)
             .field("capacity", &self.capacity)
             .field("network", &self.network)
+            .field("keep_free", &self.keep_free)
             .field("segment_max", &self.segment_max)
             .finish_non_exhaustive()
     }
@@ -87,6 +99,33 @@ pub struct NoFaults;
 impl Faults for NoFaults {
     fn before(&self, _step: Step) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Hears how long syncs take.
+#[derive(Clone)]
+pub struct Synced(Arc<dyn Fn(Duration) + Send + Sync>);
+
+impl Synced {
+    /// Calls `hook` after each sync.
+    pub fn hook(hook: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+
+    pub(crate) fn took(&self, time: Duration) {
+        (self.0)(time);
+    }
+}
+
+impl Default for Synced {
+    fn default() -> Self {
+        Self::hook(|_time| {})
+    }
+}
+
+impl fmt::Debug for Synced {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Synced(..)")
     }
 }
 

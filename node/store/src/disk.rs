@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use defs_core::body::Body;
-use defs_core::ids::{Locator, PairId, ShardIndex, StripeId};
+use defs_core::ids::{FileId, Locator, PairId, ShardIndex, StripeId};
 use defs_core::message::{FRAME_MAX, ShardKey};
 use defs_core::port::{Change, Disk, DiskError, ShardState, StateKey, StoredShard, Usage};
 use defs_core::record::{RecordKey, SignedRecord};
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::compact::Compacted;
 use crate::files::failed;
+use crate::place::LENGTH_MAX;
 use crate::space::Reservation;
 use crate::store::{FILE_MIN, Store};
 
@@ -24,6 +25,10 @@ impl Disk for Store {
         state: ShardState,
         body: Body,
     ) -> Result<(), DiskError> {
+        if body.left() > LENGTH_MAX {
+            let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+            return Err(failed("store a shard of that length", error));
+        }
         let (body, room) = if body.left() < FILE_MIN {
             let (body, room) = self.collect(&head, body).await?;
             (body, Some(room))
@@ -85,6 +90,14 @@ impl Disk for Store {
         limit: usize,
     ) -> Result<Vec<(ShardKey, StoredShard)>, DiskError> {
         self.blocking(move |inner| inner.shards_after(after.as_ref(), limit)).await
+    }
+
+    async fn files_after(
+        &self,
+        after: Option<FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileId>, DiskError> {
+        self.blocking(move |inner| inner.files_after(after.as_ref(), limit)).await
     }
 
     async fn records(

@@ -21,6 +21,8 @@ use defs_core::port::ShardState;
 use defs_core::statement::{Commit, Signed};
 use defs_core::stripe::{SHARD_HEAD_MAX, ShardHead};
 
+use crate::place::LENGTH_MAX;
+
 /// What a live entry begins with.
 pub(crate) const LIVE: [u8; 8] = *b"DEFSHARD";
 
@@ -57,8 +59,12 @@ impl Format for Header {
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let length = input.u64("sealed length")?;
+        if length > LENGTH_MAX {
+            return Err(FormatError::Invalid("sealed length"));
+        }
         Ok(Self {
-            length: input.u64("sealed length")?,
+            length,
             state: read_state(input)?,
             head: Arc::new(ShardHead::read_versioned(input)?),
         })
@@ -169,6 +175,11 @@ mod tests {
         let prologue = Prologue::parse(&opening).unwrap();
         assert_eq!(prologue.sealed_at(), opening.len() as u64);
         assert!(prologue.live);
+    }
+
+    #[test]
+    fn an_entry_longer_than_any_disk_is_none() {
+        assert_eq!(parse(&opening(&Header { length: u64::MAX, ..header(700) })), None);
     }
 
     proptest! {

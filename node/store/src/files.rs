@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use defs_core::port::DiskError;
+use tokio::time::Instant;
 
-use crate::config::{Fatal, Faults, Step};
+use crate::config::{Fatal, Faults, Step, Synced};
 
 #[derive(Clone)]
 pub(crate) struct Files {
     faults: Arc<dyn Faults>,
     fatal: Fatal,
+    synced: Synced,
 }
 
 impl std::fmt::Debug for Files {
@@ -24,8 +26,8 @@ impl std::fmt::Debug for Files {
 }
 
 impl Files {
-    pub(crate) fn new(faults: Arc<dyn Faults>, fatal: Fatal) -> Self {
-        Self { faults, fatal }
+    pub(crate) fn new(faults: Arc<dyn Faults>, fatal: Fatal, synced: Synced) -> Self {
+        Self { faults, fatal, synced }
     }
 
     pub(crate) fn before(&self, step: Step) -> io::Result<()> {
@@ -61,14 +63,18 @@ impl Files {
 
     /// Makes a file's bytes and length durable.
     pub(crate) fn sync_file(&self, file: &File) -> io::Result<()> {
+        let begun = Instant::now();
         let result = self.before(Step::SyncFile).and_then(|()| file.sync_data());
+        self.synced.took(begun.elapsed());
         self.trust(result, "a file")
     }
 
     /// Makes a folder's names durable.
     pub(crate) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let sync = || File::open(folder)?.sync_all();
+        let begun = Instant::now();
         let result = self.before(Step::SyncFolder).and_then(|()| sync());
+        self.synced.took(begun.elapsed());
         self.trust(result, "a folder")
     }
 
@@ -111,7 +117,7 @@ pub(crate) fn failed_write(
 }
 
 /// Bytes that the device still offers, 0 if it doesn't say.
-fn device_free(folder: &Path) -> u64 {
+pub(crate) fn device_free(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 

@@ -19,6 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::files::{Files, names, write_whole};
 use crate::open_error::OpenError;
+use crate::place::SEGMENT_NUMBER_MAX;
 
 /// The version of the layout that this program writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -106,6 +107,7 @@ impl Folder {
         let mut numbers: Vec<u64> = names(&self.segments())?
             .iter()
             .filter_map(|(name, _)| name.strip_suffix(".seg")?.parse().ok())
+            .filter(|number| *number <= SEGMENT_NUMBER_MAX)
             .collect();
         numbers.sort_unstable();
         Ok(numbers)
@@ -218,6 +220,15 @@ mod tests {
         again.finish().unwrap();
         drop(again);
         assert!(!Folder::take(folder.path()).unwrap().fresh);
+    }
+
+    #[test]
+    fn a_file_with_a_number_that_no_segment_has_is_not_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = Folder::take(folder.path()).unwrap();
+        fs::write(taken.segment(u64::MAX), "").unwrap();
+        fs::write(taken.segment(7), "").unwrap();
+        assert_eq!(taken.segment_numbers().unwrap(), [7]);
     }
 
     #[test]

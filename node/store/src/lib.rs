@@ -31,7 +31,7 @@ mod store;
 mod walk;
 
 pub use compact::Compacted;
-pub use config::{Fatal, Faults, NoFaults, SEGMENT_MAX, Step, StoreConfig};
+pub use config::{Fatal, Faults, NoFaults, SEGMENT_MAX, Step, StoreConfig, Synced};
 pub use folder::FORMAT_VERSION;
 pub use fsck::{FsckReport, IndexHealth, fsck};
 pub use open_error::OpenError;

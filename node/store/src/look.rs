@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use defs_core::format::Format;
-use defs_core::ids::{Locator, PairId, ShardIndex, StripeId};
+use defs_core::ids::{FileId, Locator, PairId, ShardIndex, StripeId};
 use defs_core::message::ShardKey;
 use defs_core::port::{DiskError, StateKey, StoredShard};
-use defs_core::record::{RecordKey, SignedRecord};
+use defs_core::record::{RecordKey, RecordKind, SignedRecord};
 use defs_core::stripe::ShardHead;
 
 use crate::apply::Heads;
-use crate::index::{Family, damaged, parse_shard_key, record_key, shard_key};
+use crate::index::{Family, damaged, parse_record_key, parse_shard_key, record_key, shard_key};
 use crate::locators::{self, Behind};
 use crate::place::Stored;
 use crate::store::Inner;
@@ -77,6 +77,30 @@ impl Inner {
             if let Some(key) = parse_shard_key(key).filter(|key| Some(key) != after) {
                 let stored = Stored::decode(value).map_err(|e| damaged(Family::Shards, &e))?;
                 found.extend(self.with_head(&key, stored)?.map(|shard| (key, shard)));
+            }
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    pub(crate) fn files_after(
+        &self,
+        after: Option<&FileId>,
+        limit: usize,
+    ) -> Result<Vec<FileId>, DiskError> {
+        // Behind the last page that the file could have.
+        let behind = |file: &FileId| record_key(&RecordKey::manifest(*file, u32::MAX));
+        let from = after.map_or(Vec::new(), behind);
+        let mut found: Vec<FileId> = Vec::new();
+        self.index.visit(Family::Sizes, &from, |key, _| {
+            let key = parse_record_key(key).filter(|key| key.kind == RecordKind::Manifest);
+            // Manifests come first.
+            let Some(RecordKey { file, .. }) = key else { return Ok(false) };
+            if Some(&file) != after && found.last() != Some(&file) {
+                if found.len() == limit {
+                    return Ok(false);
+                }
+                found.push(file);
             }
             Ok(true)
         })?;

@@ -30,15 +30,24 @@ use crate::open_error::OpenError;
 use crate::place::{Home, Stored};
 use crate::remove::trash;
 use crate::segment::{Fill, Segments};
-use crate::space::{Counts, Space};
+use crate::space::{Counts, Device, Space};
 use crate::store::{Inner, NewNames, READS_MAX, STORES_MAX, Store};
 
 impl Store {
     /// Opens the store in `config.folder`, or makes it. Blocks for as long as it takes to
     /// read the index once.
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
-        let StoreConfig { folder, capacity, network, segment_max, faults, fatal } = config;
-        let files = Files::new(faults, fatal);
+        let StoreConfig {
+            folder,
+            capacity,
+            network,
+            segment_max,
+            keep_free,
+            faults,
+            fatal,
+            synced,
+        } = config;
+        let files = Files::new(faults, fatal, synced);
         let folder = Arc::new(Folder::take(&folder)?);
         let io = |what| {
             let folder = folder.root().to_path_buf();
@@ -62,12 +71,13 @@ impl Store {
                 .map_err(io("take over the segments"))?;
         let Counts { shards, records, stored, .. } = known.counts;
         tracing::info!(shards, records, stored, leftovers, unindexed, "the store is open");
+        let device = Device { folder: folder.root().to_path_buf(), keep_free };
         let inner = Inner {
             network,
             files,
             index,
             segments,
-            space: Space::new(capacity, known.counts),
+            space: Space::new(capacity, device, known.counts),
             keys: KeyLocks::default(),
             new_names: NewNames::default(),
             temporary: AtomicU64::new(0),
@@ -110,7 +120,7 @@ impl Known {
         index
             .visit(Family::Sizes, &[], |_, value| {
                 known.counts.records += 1;
-                known.counts.stored += parse_size(value)?;
+                known.counts.stored = known.counts.stored.saturating_add(parse_size(value)?);
                 Ok(true)
             })
             .map_err(broken)?;
@@ -157,7 +167,7 @@ impl Known {
             let stored = Stored::decode(value).map_err(|e| damaged(Family::Shards, &e))?;
             let place = stored.place;
             self.counts.shards += 1;
-            self.counts.stored += place.length;
+            self.counts.stored = self.counts.stored.saturating_add(place.length);
             match place.home {
                 Home::Segment { number, at } => {
                     let bytes = entry_length(place.sealed_at, place.length);

@@ -3,7 +3,13 @@
 use defs_core::format::{Format, FormatError, Reader, Writer};
 use defs_core::port::ShardState;
 
-use crate::entry::{read_state, write_state};
+use crate::entry::{HEADER_MAX, PROLOGUE, read_state, write_state};
+
+/// The longest sealed bytes, the highest segment and the farthest place in one that an
+/// entry may name: more than there ever is, and so little that sums of them fit a `u64`.
+pub(crate) const LENGTH_MAX: u64 = 1 << 40;
+pub(crate) const SEGMENT_NUMBER_MAX: u64 = 1 << 48;
+const AT_MAX: u64 = 1 << 48;
 
 /// Where an entry lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn check(&self) -> Result<(), FormatError> {
+        let far = match self.home {
+            Home::File => false,
+            Home::Segment { number, at } => number > SEGMENT_NUMBER_MAX || at > AT_MAX,
+        };
+        let header = self.sealed_at > (PROLOGUE + HEADER_MAX) as u64;
+        if far || header || self.length > LENGTH_MAX {
+            return Err(FormatError::Invalid("place"));
+        }
+        Ok(())
+    }
+
     /// Where the sealed bytes begin in their file.
     pub(crate) fn offset(&self) -> u64 {
         match self.home {
@@ -78,6 +96,42 @@ impl Format for Stored {
             length: input.u64("length")?,
             crc: input.u32("crc")?,
         };
+        place.check()?;
         Ok(Self { place, state: read_state(input)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use defs_core::ids::{Epoch, PairId};
+
+    use super::*;
+
+    const PLACE: Place =
+        Place { home: Home::Segment { number: 3, at: 70 }, sealed_at: 100, length: 1000, crc: 9 };
+
+    fn decoded(place: Place) -> Result<Stored, FormatError> {
+        let state = ShardState {
+            pair: PairId([1; 16]),
+            epoch: Epoch(u64::MAX),
+            lease_until: Duration::new(u64::MAX, 999_999_999),
+            commit: None,
+        };
+        Stored::decode(&Stored { place, state }.encode())
+    }
+
+    #[test]
+    fn a_place_whose_numbers_no_disk_has_is_refused_before_anything_is_added_to_them() {
+        assert_eq!(decoded(PLACE).map(|stored| stored.place), Ok(PLACE));
+        for place in [
+            Place { home: Home::Segment { number: u64::MAX, at: 0 }, ..PLACE },
+            Place { home: Home::Segment { number: 0, at: u64::MAX }, ..PLACE },
+            Place { sealed_at: u64::MAX, ..PLACE },
+            Place { length: u64::MAX, ..PLACE },
+        ] {
+            assert_eq!(decoded(place), Err(FormatError::Invalid("place")), "{place:?}");
+        }
     }
 }

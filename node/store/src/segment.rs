@@ -65,10 +65,15 @@ impl Appended {
 }
 
 impl Fill {
+    /// Bytes that compaction would give back.
+    pub(crate) fn dead(&self) -> u64 {
+        self.end.saturating_sub(self.live)
+    }
+
     /// Counts an entry that the index names.
     pub(crate) fn add(&mut self, at: u64, bytes: u64) {
-        self.end = self.end.max(at + bytes);
-        self.live += bytes;
+        self.end = self.end.max(at.saturating_add(bytes));
+        self.live = self.live.saturating_add(bytes);
     }
 }
 
@@ -83,7 +88,8 @@ impl Segments {
         segment_max: u64,
     ) -> io::Result<Self> {
         let present = folder.segment_numbers()?;
-        let next = present.iter().chain(fills.keys()).max().map_or(1, |last| last + 1);
+        let next =
+            present.iter().chain(fills.keys()).max().map_or(1, |last| last.saturating_add(1));
         for number in &present {
             if !fills.contains_key(number) {
                 files.unlink(&folder.segment(*number))?;
@@ -139,7 +145,8 @@ impl Segments {
         let tail = locked(&self.tail);
         let mut fills = locked(&self.fills);
         let Some(fill) = fills.get_mut(&number) else { return Ok(()) };
-        fill.live -= bytes;
+        // An index that names two entries in one place counts more living than there are.
+        fill.live = fill.live.saturating_sub(bytes);
         let is_open = tail.open.as_ref().is_some_and(|(open, _)| open.number == number);
         if fill.live > 0 || is_open {
             drop(fills);
@@ -167,9 +174,9 @@ impl Segments {
         locked(&self.fills)
             .iter()
             .filter(|(number, fill)| {
-                Some(**number) != open && !fill.stuck && fill.live * 2 <= fill.end
+                Some(**number) != open && !fill.stuck && fill.live.saturating_mul(2) <= fill.end
             })
-            .max_by_key(|(_, fill)| fill.end - fill.live)
+            .max_by_key(|(_, fill)| fill.dead())
             .map(|(number, fill)| (*number, *fill))
     }
 
@@ -182,7 +189,7 @@ impl Segments {
         let number = tail.next;
         let file = Files::create(&self.folder.segment(number))?;
         self.files.sync_folder(&self.folder.segments())?;
-        tail.next += 1;
+        tail.next = tail.next.saturating_add(1);
         let segment = Arc::new(Segment { number, file, sync: GroupSync::default() });
         let closed = tail.open.replace((segment, 0));
         let Some((closed, _)) = closed else { return Ok(()) };

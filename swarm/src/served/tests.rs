@@ -103,7 +103,7 @@ async fn a_message_over_the_bound_is_refused_before_it_is_read() {
 #[tokio::test(start_paused = true)]
 async fn a_request_of_another_family_is_refused() {
     let (mut lane, _tasks) = lane().await;
-    let request = framed(&encode_request(&Request::Table, 0), false).unwrap();
+    let request = framed(&encode_request(&Request::Table { from: 0 }, 0), false).unwrap();
     lane.write_all(&request).await.unwrap();
     let (refused, is_last) = response(&mut lane).await;
     assert_eq!(malformed(&refused), "the request belongs on another protocol");
@@ -120,6 +120,18 @@ async fn a_body_that_the_service_leaves_unread_ends_the_lane_after_the_answer() 
     assert!(matches!(refused, Response::Refused(Refusal { reason: Reason::Full, .. })));
     assert!(is_last);
     assert_ended(lane).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_claims_to_have_every_length_there_is_harms_nobody() {
+    for length in [u64::MAX, u64::MAX - 1, 1 << 63, u64::from(u32::MAX)] {
+        let (mut lane, _tasks) = lane().await;
+        let request = framed(&encode_request(&read_records(), length), false).unwrap();
+        lane.write_all(&request).await.unwrap();
+        let (refused, is_last) = response(&mut lane).await;
+        assert!(matches!(refused, Response::Refused(Refusal { reason: Reason::Full, .. })));
+        assert!(is_last);
+    }
 }
 
 #[tokio::test(start_paused = true)]

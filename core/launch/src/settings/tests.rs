@@ -186,3 +186,50 @@ fn variables_of_others_are_left_alone() {
     let environment = [HOME, ("DEFS_PASSPHRASE", "x"), ("PORT", "y")];
     assert_eq!(load(None, &environment, &[]).unwrap().port, 4001);
 }
+
+/// A text that the setting refuses, if there is one.
+fn refused_by(setting: &str) -> Option<&'static str> {
+    let odd = ["-1", "1e99", "99999999999", "99999Ti", "no such thing", "a/b c", ""];
+    odd.into_iter().find(|text| Settings::default().set(setting, text).is_err())
+}
+
+#[test]
+fn every_setting_out_of_bounds_is_named_with_value_and_bounds_whatever_its_source() {
+    let mut refused = 0;
+    for setting in table() {
+        let Some(value) = refused_by(setting.name) else {
+            assert!(setting.is_path(), "{} refuses nothing", setting.name);
+            continue;
+        };
+        refused += 1;
+        let words = format!("{} is `{value}`, allowed is {}", setting.name, setting.bounds());
+        let written = format!("# a comment\n{}: {value:?}\n", setting.name);
+        let errors = [
+            (load(Some(&written), &[HOME], &[]), "line 2 of the settings file".to_owned()),
+            (load(None, &[HOME, (&setting.env(), value)], &[]), setting.env()),
+            (load(None, &[HOME], &[(setting.name, value)]), format!("--{}", setting.flag)),
+        ];
+        for (loaded, source) in errors {
+            let told = told(&loaded.unwrap_err());
+            assert!(told.contains(&words) && told.contains(&source), "{told}");
+        }
+    }
+    assert!(refused > 20, "only {refused} settings have bounds");
+}
+
+#[test]
+fn every_setting_is_read_from_the_file_the_environment_and_a_flag() {
+    for setting in table() {
+        // Its own default, written down: read and, being written, given.
+        let value = setting.default;
+        let written = format!("{}: {value:?}\n", setting.name);
+        let sources = [
+            load(Some(&written), &[HOME], &[]),
+            load(None, &[HOME, (&setting.env(), value)], &[]),
+            load(None, &[HOME], &[(setting.name, value)]),
+        ];
+        for loaded in sources {
+            assert!(loaded.unwrap().is_given(setting.name), "{}", setting.name);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use defs_core::digest::{file_locator, stripe_locator};
-use defs_core::ids::{Locator, ShardIndex};
+use defs_core::ids::{FileId, Locator, ShardIndex};
 use defs_core::message::ShardKey;
 use defs_core::port::{Change, Disk};
 
@@ -37,6 +37,34 @@ pub async fn shards_are_paged_in_key_order(disk: &impl Disk) {
     let absent = ShardKey { index: ShardIndex(1), ..keys[0] };
     let page = disk.shards_after(Some(absent), 1).await.unwrap();
     assert_eq!(page[0].0, keys[1]);
+}
+
+/// Each file once, however many pages it has and whatever the page size.
+pub async fn files_are_paged_in_order_and_told_once(disk: &impl Disk) {
+    assert_eq!(disk.files_after(None, 5).await.unwrap(), vec![]);
+    let mut files = Vec::new();
+    for seed in 0..4 {
+        for page in [0, 1, 256] {
+            let record = record(seed, page, 1, 10);
+            files.push(record.body.key.file);
+            disk.apply(vec![Change::Record(record.body.key, vec![record])]).await.unwrap();
+        }
+    }
+    files.sort_unstable();
+    files.dedup();
+    assert_eq!(files.len(), 4);
+    for limit in [1, 3, 4, 5] {
+        let mut paged: Vec<FileId> = Vec::new();
+        loop {
+            let page = disk.files_after(paged.last().copied(), limit).await.unwrap();
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            paged.extend(page);
+        }
+        assert_eq!(paged, files, "pages of {limit}");
+    }
 }
 
 /// In order.

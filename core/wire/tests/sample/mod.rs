@@ -10,10 +10,12 @@ use defs_core::ids::{
     StripeTag,
 };
 use defs_core::message::{
-    Gossip, Hello, Located, PairView, ReadShard, Reason, Refusal, Request, Response, Rung,
-    ShardKey, StoreShard, Table,
+    Gossip, Hello, KeepStripe, Located, PairView, ReadShard, Reason, Refusal, Request, Response,
+    Rung, ShardKey, StoreShard, Table,
 };
-use defs_core::network::{Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord};
+use defs_core::network::{
+    ADDRESS_MAX, ADDRESSES_MAX, Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+};
 use defs_core::receipt::{Kept, NodeSignature, Receipt, SignedReceipt};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Commit, Lock, Operations, Session, Signed, Tombstone, Unlock};
@@ -86,6 +88,14 @@ fn pair_record(byte: u8) -> SignedPairRecord {
     SignedPairRecord { record, signatures: vec![by; 3] }
 }
 
+/// A table of nodes with as long a card as there can be, and as many pairs.
+pub(crate) fn large_table(nodes: usize) -> Table {
+    let mut card = card(1);
+    card.card.addresses = vec!["a".repeat(ADDRESS_MAX); ADDRESSES_MAX];
+    let pair = PairView { record: pair_record(1), alive: [true, false] };
+    Table { cards: vec![card; nodes], pairs: vec![pair; nodes], next: None }
+}
+
 fn card(byte: u8) -> SignedCard {
     let card = NodeCard {
         key: [byte; 33],
@@ -150,7 +160,16 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
                     lease_ms: number,
                     both: flag,
                 },
-                6 => Request::Commit { commits: vec![commit(byte); count], both: flag },
+                6 => Request::Commit {
+                    stripes: vec![
+                        KeepStripe {
+                            commit: commit(byte),
+                            indices: vec![ShardIndex(byte); count],
+                        };
+                        count
+                    ],
+                    both: flag,
+                },
                 7 => Request::Delete {
                     tombstones: vec![
                         Signed {
@@ -171,7 +190,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
                     keys: vec![RecordKey::manifest(FileId([byte; 32]), 3); count],
                 },
                 10 => Request::StripeStatus { stripe: StripeId([byte; 32]) },
-                11 => Request::Table,
+                11 => Request::Table { from: byte.into() },
                 12 => Request::Propose(Box::new(pair_record(byte))),
                 13 => Request::Heartbeat { pair, epoch },
                 14 => Request::Locate { locator },
@@ -202,6 +221,7 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
             8 => Response::Table(Box::new(Table {
                 cards: vec![card(byte); count],
                 pairs: vec![PairView { record: pair_record(byte), alive: [flag, !flag] }; count],
+                next: flag.then_some(byte.into()),
             })),
             9 => Response::Pair(Box::new(pair_record(byte))),
             10 => Response::Alive,

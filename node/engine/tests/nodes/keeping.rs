@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use defs_core::ids::ShardIndex;
-use defs_core::message::{Reason, Request, Response, Rung, ShardKey};
+use defs_core::message::{KeepStripe, Reason, Request, Response, Rung, ShardKey};
 use defs_core::port::Disk as _;
 use defs_core::statement::{Commit, Tombstone};
 use defs_engine::Timings;
@@ -20,13 +20,16 @@ async fn a_commit_reaches_both_members_and_only_the_owner_can_make_it() {
     owner.put(&stripe, 0, &pair).await.unwrap();
     let commit = Commit { stripe: stripe.descriptor.id() };
     let forged = sign_statement(&thief.key, &net.network, commit);
-    let request = Request::Commit { commits: vec![forged], both: true };
+    let keep = |commit, index| KeepStripe { commit, indices: vec![ShardIndex(index)] };
+    let request = Request::Commit { stripes: vec![keep(forged, 0)], both: true };
     assert_eq!(reason(owner.ask(pair.primary(), request).await), Reason::NotAuthorised);
     let absent = Commit { stripe: owner.stripe(b"other", (1, 0), 1).descriptor.id() };
-    let commits = sign_statements(&owner.key, &net.network, vec![commit, absent]);
-    let request = Request::Commit { commits, both: true };
+    let signed = sign_statements(&owner.key, &net.network, vec![commit, absent]);
+    // A shard of the stripe that isn't here doesn't count as held because another is.
+    let kept = [(0, 0), (1, 0), (0, 1)].map(|(one, index)| keep(signed[one].clone(), index));
+    let request = Request::Commit { stripes: kept.to_vec(), both: true };
     let answer = owner.ask(pair.primary(), request).await;
-    assert_eq!(answer, Ok(Response::Held(vec![true, false])));
+    assert_eq!(answer, Ok(Response::Held(vec![true, false, false])));
     let key = ShardKey { stripe: commit.stripe, index: ShardIndex(0) };
     for node in pair.members {
         let stored = net.disk(&node).shard(key).await.unwrap().unwrap();
@@ -46,8 +49,9 @@ async fn an_unfinished_upload_expires_and_a_committed_one_stays() {
     }
     // The client dies after committing at one of the two pairs.
     let commit = Commit { stripe: kept.descriptor.id() };
-    let commits = vec![sign_statement(&owner.key, &net.network, commit)];
-    owner.ask(pairs[0].primary(), Request::Commit { commits, both: true }).await.unwrap();
+    let commit = sign_statement(&owner.key, &net.network, commit);
+    let stripes = vec![KeepStripe { commit, indices: vec![ShardIndex(0)] }];
+    owner.ask(pairs[0].primary(), Request::Commit { stripes, both: true }).await.unwrap();
     net.pass(Duration::from_millis(HOUR_MS) + Duration::from_mins(5)).await;
     assert!(net.nodes.values().all(|node| node.disk.usage().shards == 2), "collected too early");
     net.pass(Duration::from_mins(20)).await;

@@ -3,7 +3,10 @@
 #![cfg(test)]
 
 mod forming;
+mod hostile;
 mod keeping;
+mod limits;
+mod looking;
 mod network;
 mod reading;
 mod records;

@@ -4,5 +4,6 @@
 mod compaction;
 mod faults;
 mod fsck;
+mod full_device;
 mod laws;
 mod model;

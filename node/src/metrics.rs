@@ -1,0 +1,56 @@
+//! What this node's parts count, as one page for whoever collects it.
+
+use defs_engine::Engine;
+use defs_swarm::{SwarmHandle, SwarmStats};
+use defs_telemetry::{NodeMetrics, PeerMetrics, Registry};
+
+use crate::run::Real;
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) node: NodeMetrics,
+    peer: PeerMetrics,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::new();
+        let node = NodeMetrics::register(&mut registry);
+        let peer = PeerMetrics::register(&mut registry);
+        Self { registry, node, peer }
+    }
+
+    /// The page as of now.
+    pub(crate) fn page(&self, engine: &Engine<Real>, peers: &SwarmHandle) -> String {
+        engine.measure();
+        self.follow(&peers.stats());
+        self.registry.encode()
+    }
+
+    fn follow(&self, stats: &SwarmStats) {
+        // Destructured, so that a new field can't be forgotten.
+        let SwarmStats {
+            connections,
+            lanes_served,
+            lanes_opened,
+            lanes_refused,
+            dial_failures,
+            gossip_sent: _,
+            gossip_heard: _,
+            gossip_dropped,
+            families,
+        } = stats;
+        let peer = &self.peer;
+        peer.connections.set(*connections);
+        peer.lanes_served.set(*lanes_served);
+        peer.lanes_opened.set(*lanes_opened);
+        peer.lanes_refused.follow(*lanes_refused);
+        peer.dials_failed.follow(*dial_failures);
+        peer.gossip_dropped.follow(*gossip_dropped);
+        peer.calls_failed.follow(families.iter().map(|family| family.calls_failed).sum());
+        peer.bytes_sent.follow(families.iter().map(|family| family.bytes_out).sum());
+        peer.bytes_received.follow(families.iter().map(|family| family.bytes_in).sum());
+    }
+}
