@@ -197,6 +197,8 @@ impl<W: World> Engine<W> {
         tasks.spawn(
             stop.clone().run_until_cancelled_owned(async move { engine.tell_cards().await }),
         );
+        let engine = Arc::clone(self);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { engine.catch_up().await }));
         let queries = self.queries_in.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(queries) = queries {
             let engine = Arc::clone(self);
@@ -268,7 +270,7 @@ impl<W: World> Engine<W> {
         Verdict::PassOn
     }
 
-    fn hear_pair(&self, pair: SignedPairRecord) -> Verdict {
+    pub(crate) fn hear_pair(&self, pair: SignedPairRecord) -> Verdict {
         let known = self.membership.pair(&pair.record.pair);
         if known.as_ref().is_some_and(|known| known.record.epoch >= pair.record.epoch) {
             return Verdict::Ignore;

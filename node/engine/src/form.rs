@@ -2,9 +2,9 @@
 //! see, the lower one proposes, and each signs only after its promise is on its disk.
 //!
 //! A node has one promise at a time. The primary is in the pair once the mirror has signed
-//! too, the mirror once the primary's first heartbeat shows that it got that signature.
-//! Until then either may give the promise up when it sees another plan, so a partner that
-//! died half-way keeps nobody waiting.
+//! too, the mirror once the primary's word shows that it got that signature. Until then
+//! the primary may give its promise up when it sees another plan; the mirror only when the
+//! primary says that it did: it may be in the pair already, and the answer have been lost.
 
 use std::sync::Arc;
 
@@ -52,10 +52,26 @@ impl<W: World> Engine<W> {
             return;
         };
         let [primary, mirror] = promise.record.members;
-        if self.planned() != Some(Match(primary, mirror)) && self.is_settled() {
+        if mirror == self.me {
+            self.ask_primary(promise).await;
+        } else if self.planned() != Some(Match(primary, mirror)) && self.is_settled() {
             self.forget_promise().await;
-        } else if primary == self.me {
+        } else {
             self.propose(promise).await;
+        }
+    }
+
+    /// As mirror: whether the primary is in the promised pair, or will never be.
+    async fn ask_primary(&self, promise: SignedPairRecord) {
+        let PairRecord { pair, epoch, .. } = promise.record;
+        let primary = promise.record.primary();
+        let asked = self.peers.call(primary, Request::Heartbeat { pair, epoch }, Body::empty());
+        match asked.await {
+            Ok(_) => self.adopt(promise).await,
+            Err(error) if error.refusal().is_some_and(|why| why.reason == Reason::WrongEpoch) => {
+                self.forget_promise().await;
+            }
+            Err(error) => tracing::debug!(%primary, %error, "a promise can't be settled yet"),
         }
     }
 
@@ -134,7 +150,8 @@ impl<W: World> Engine<W> {
 
     /// Makes a pair that both have signed this node's own, durable before it is used.
     async fn adopt(&self, signed: SignedPairRecord) {
-        if check_pair(&self.network, None, &signed, &self.checker).is_err() {
+        let is_known = self.membership.own_pair().is_some();
+        if is_known || check_pair(&self.network, None, &signed, &self.checker).is_err() {
             return;
         }
         let changes = vec![pair_change(&signed), Change::Remove(promise_key())];
@@ -195,6 +212,7 @@ impl<W: World> Engine<W> {
     }
 
     /// A heartbeat for the promised pair shows that its primary is in it: so is this node.
+    /// To the mirror's heartbeat a primary that still waits for the signature says so.
     pub(crate) async fn confirm_promise(
         &self,
         caller: NodeId,
@@ -204,9 +222,13 @@ impl<W: World> Engine<W> {
             return Ok(());
         }
         let promise = self.promise().await.map_err(disk_refusal)?;
-        let kept = promise
-            .filter(|promise| promise.record.pair == pair && promise.record.primary() == caller);
-        if let Some(promise) = kept {
+        let Some(promise) = promise.filter(|promise| promise.record.pair == pair) else {
+            return Ok(());
+        };
+        if promise.record.mirror() == caller {
+            return Err(refuse(Reason::Busy, "the pair is being formed"));
+        }
+        if promise.record.primary() == caller {
             self.adopt(promise).await;
         }
         Ok(())

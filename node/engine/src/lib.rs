@@ -6,6 +6,7 @@
 
 mod announce;
 mod beat;
+mod catch_up;
 mod config;
 mod connection;
 mod elapsed;

@@ -1,12 +1,21 @@
 //! How nodes find partners.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use defs_core::format::Format as _;
+use defs_core::network::SignedPairRecord;
+use defs_core::port::{Change, Clock as _, Disk as _, StateKey};
+use defs_engine::Timings;
 
 use crate::network::Net;
 
 #[tokio::test(start_paused = true)]
 async fn ten_free_nodes_become_five_pairs_that_everybody_knows() {
     let net = Net::with(10).await;
+    // At once, not one after the other: that one found a partner disturbs no other.
+    let timings = Timings::default();
+    assert!(net.clock.elapsed() < timings.settle + timings.form * 3, "{:?}", net.clock.elapsed());
     let pairs = net.pairs();
     let members: BTreeSet<_> = pairs.iter().flat_map(|pair| pair.members).collect();
     assert_eq!(members.len(), 10);
@@ -53,4 +62,51 @@ async fn pairs_survive_a_restart_of_everybody() {
     })
     .await;
     assert_eq!(net.pairs(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_died_before_it_knew_of_its_pair_finds_it_again() {
+    let mut net = Net::with(2).await;
+    let before = net.pairs();
+    let [primary, mirror] = before[0].members;
+    let (first, disk) = (net.kill(&primary), net.kill(&mirror));
+    // As it was when the mirror had signed and not heard from the primary again.
+    let key = StateKey([b"pair/".as_slice(), &before[0].pair.0].concat());
+    let signed = disk.get(key.clone()).await.unwrap().unwrap();
+    assert_eq!(SignedPairRecord::decode(&signed).unwrap().record, before[0]);
+    let promise = Change::Put(StateKey(b"promise".to_vec()), signed);
+    disk.apply(vec![Change::Remove(key), promise]).await.unwrap();
+    let seed = |node| {
+        let key = |seed: u8| defs_identity::SecretKey::from_seed(&[seed; 32]).public().node_id();
+        (1..=2).find(|seed| key(*seed) == node).unwrap()
+    };
+    net.start(seed(mirror), disk).await;
+    // Alone it sees another plan than the one that it signed.
+    net.pass(Duration::from_secs(30)).await;
+    net.start(seed(primary), first).await;
+    net.until("both are in their pair", |net| {
+        net.nodes.values().all(|node| {
+            let table = node.engine.table();
+            table.pairs.iter().any(|pair| pair.alive == [true; 2])
+        })
+    })
+    .await;
+    assert_eq!(net.pairs(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_away_learns_of_the_pairs_that_formed_meanwhile() {
+    let mut net = Net::with(4).await;
+    let before = net.pairs();
+    // As if it had died before it had written what it knew of the others.
+    let node = before[0].members[0];
+    let seed = (1..=4)
+        .find(|seed| defs_identity::SecretKey::from_seed(&[*seed; 32]).public().node_id() == node);
+    let disk = net.kill(&node);
+    let key = StateKey([b"pair/".as_slice(), &before[1].pair.0].concat());
+    disk.apply(vec![Change::Remove(key)]).await.unwrap();
+    // Its partner has heard of that pair already, and passes nothing on of it.
+    before[1].members.iter().for_each(|other| net.net.cut(node, *other));
+    net.start(seed.unwrap(), disk).await;
+    net.until("it knows both pairs", |net| net.nodes[&node].engine.table().pairs.len() == 2).await;
 }

@@ -79,7 +79,7 @@ pub(crate) struct Net {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     genesis: Genesis,
     invite: SecretKey,
-    clock: TestClock,
+    pub(crate) clock: TestClock,
     tasks: TaskTracker,
     timings: Timings,
 }
