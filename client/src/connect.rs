@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 /// How often it is looked whether somebody has answered.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Frames that come in are held until their shard is whole: three slices of 16 MiB.
+const FRAMES_KEPT: usize = 192;
+
 /// Connections to peers. They close when the last clone is gone.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -57,7 +60,11 @@ pub async fn connect(
         listen: Vec::new(),
         external: Vec::new(),
         discovery: Discovery { bootstrap, mdns: settings.mdns, relay: false },
-        limits: Limits { connections: settings.max_connections, ..Limits::default() },
+        limits: Limits {
+            connections: settings.max_connections,
+            frames_kept: FRAMES_KEPT,
+            ..Limits::default()
+        },
         timeouts: Timeouts { dial: settings.dial_timeout, ..Timeouts::default() },
     };
     let (handle, running) = Swarm::start_client(config)?;

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Timeouts;
 use crate::family::Family;
+use crate::frame::Frames;
 use crate::lane::{LaneError, Received, Sent, framed};
 use crate::pool::{Leased, Pool};
 use crate::stats::Counters;
@@ -29,6 +30,7 @@ pub(crate) struct Caller {
     pub(crate) shutdown: CancellationToken,
     pub(crate) timeouts: Timeouts,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) frames: Frames,
 }
 
 impl Caller {

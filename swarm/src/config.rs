@@ -66,6 +66,9 @@ pub struct Limits {
     /// The same for shards. A node needs more than a client: a pair's primary forwards
     /// what many clients send at once, and one slow client must not take every lane.
     pub shard_lanes_to_peer: usize,
+    /// Rooms of 256 KiB for frames of bodies that are kept for the next ones: as many as a
+    /// busy peer has under way. More may be in use at once.
+    pub frames_kept: usize,
     /// Resident memory above which no new connection is taken.
     pub memory_bytes: Option<usize>,
 }
@@ -78,6 +81,7 @@ impl Default for Limits {
             lanes_of_peer: 128,
             lanes_to_peer: 16,
             shard_lanes_to_peer: 16,
+            frames_kept: 64,
             memory_bytes: None,
         }
     }

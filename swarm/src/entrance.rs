@@ -75,7 +75,7 @@ impl<S: Service> Accept for Entrance<S> {
             return self.server.counters.lanes_refused.add(1);
         };
         let server = Arc::clone(&self.server);
-        let lane = Lane::new(stream, server.timeouts.progress);
+        let lane = Lane::new(stream, server.timeouts.progress, server.frames.clone());
         self.server.tasks.spawn(async move {
             serve_lane(&server, caller, family, lane).await;
             drop(place);

@@ -1,30 +1,40 @@
 //! Room for the frames of bodies. It is used again once whoever took a frame drops it:
 //! fresh memory would have to be cleared first, which costs a tenth of moving the bytes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use defs_core::message::FRAME_MAX;
 
-/// Frames kept for later, 16 MiB in all: as many as are under way in a busy node. More
-/// may be in use at once; those are freed.
-const KEPT_MAX: usize = 64;
+/// Where frames are kept until they are used again. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Frames {
+    kept: Arc<Mutex<Vec<Box<[u8]>>>>,
+    /// As many are kept at most; more may be in use at once, and are freed.
+    most: usize,
+}
 
-static KEPT: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+impl Frames {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { kept: Arc::default(), most }
+    }
+
+    /// A frame with whatever was in it before.
+    pub(crate) fn take(&self) -> Frame {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let room = kept.unwrap_or_else(|| vec![0; FRAME_MAX].into());
+        Frame { room, length: 0, home: self.clone() }
+    }
+}
 
 /// [`FRAME_MAX`] bytes, of which the first `length` are filled.
 pub(crate) struct Frame {
     room: Box<[u8]>,
     length: usize,
+    home: Frames,
 }
 
 impl Frame {
-    /// A frame with whatever was in it before.
-    pub(crate) fn take() -> Self {
-        let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Self { room: kept.unwrap_or_else(|| vec![0; FRAME_MAX].into()), length: 0 }
-    }
-
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.room
     }
@@ -44,8 +54,8 @@ impl AsRef<[u8]> for Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX {
+        let mut kept = self.home.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < self.home.most {
             kept.push(std::mem::take(&mut self.room));
         }
     }
@@ -57,12 +67,13 @@ mod tests {
 
     #[test]
     fn a_frame_used_again_shows_nothing_but_what_was_filled() {
-        let mut frame = Frame::take();
+        let frames = Frames::new(1);
+        let mut frame = frames.take();
         frame.bytes_mut()[..3].copy_from_slice(b"abc");
         let first = frame.filled(3);
         assert_eq!(first, "abc");
         drop(first);
-        let mut again = Frame::take();
+        let mut again = frames.take();
         again.bytes_mut()[0] = b'x';
         assert_eq!(again.filled(1), "x");
     }

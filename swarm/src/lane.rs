@@ -23,7 +23,7 @@ use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::frame::Frame;
+use crate::frame::Frames;
 
 /// "I serve this lane."
 const GREETING: u8 = 1;
@@ -85,6 +85,7 @@ pub(crate) struct Lane<S> {
     end: usize,
     /// The longest that a single step may take.
     progress: Duration,
+    frames: Frames,
 }
 
 /// Waits for `step` at most for `limit`.
@@ -110,8 +111,8 @@ pub(crate) fn framed(message: &[u8], is_last: bool) -> Result<Vec<u8>, WireError
 }
 
 impl<S: Pipe> Lane<S> {
-    pub(crate) fn new(stream: S, progress: Duration) -> Self {
-        Self { stream, buffer: vec![0; BUFFER].into(), start: 0, end: 0, progress }
+    pub(crate) fn new(stream: S, progress: Duration, frames: Frames) -> Self {
+        Self { stream, buffer: vec![0; BUFFER].into(), start: 0, end: 0, progress, frames }
     }
 
     /// Tells the opener that this lane is served.
@@ -242,7 +243,7 @@ impl<S: Pipe> Lane<S> {
     /// The next frame of a body of which `left` bytes are still to come.
     pub(crate) async fn read_frame(&mut self, left: u64) -> Result<Bytes, LaneError> {
         let most = usize::try_from(left).unwrap_or(FRAME_MAX).min(FRAME_MAX);
-        let mut frame = Frame::take();
+        let mut frame = self.frames.take();
         let bytes = &mut frame.bytes_mut()[..most];
         let filled = self.take_buffered(bytes);
         let enough = FRAME_MIN.min(most);

@@ -25,6 +25,7 @@ mod handle;
 mod identity;
 mod kad;
 mod lane;
+mod muxer;
 mod opening;
 mod pool;
 mod served;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::{Limits, Timeouts};
 use crate::event_loop::Command;
 use crate::family::Family;
+use crate::frame::Frames;
 use crate::lane::{Lane, LaneError};
 use crate::opening::NotOpened;
 use crate::stats::Counters;
@@ -26,6 +27,7 @@ pub(crate) struct Pool {
     limits: Limits,
     timeouts: Timeouts,
     counters: Arc<Counters>,
+    frames: Frames,
 }
 
 type PeerLanes = [FamilyLanes; 4];
@@ -85,8 +87,9 @@ impl Pool {
         limits: Limits,
         timeouts: Timeouts,
         counters: Arc<Counters>,
+        frames: Frames,
     ) -> Self {
-        Self { peers: Mutex::default(), commands, limits, timeouts, counters }
+        Self { peers: Mutex::default(), commands, limits, timeouts, counters, frames }
     }
 
     /// A lane to `to` that somebody serves.
@@ -158,7 +161,7 @@ impl Pool {
         asked.map_err(|_stopped| gone("this swarm has stopped"))?;
         let stream = opened.await.map_err(|_dropped| gone("the connection closed"))??;
         self.counters.lanes_opened.add(1);
-        let lane = Lane::new(stream, self.timeouts.progress);
+        let lane = Lane::new(stream, self.timeouts.progress, self.frames.clone());
         let mut lane = OpenLane { lane, counters: Arc::clone(&self.counters) };
         Ok(lane.lane.await_greeting().await.map(|()| lane))
     }

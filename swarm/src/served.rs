@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::call::{READ_AT_ONCE, SMALL_BODY, append};
 use crate::config::{Limits, Timeouts};
 use crate::family::Family;
+use crate::frame::Frames;
 use crate::lane::{Lane, LaneError, Pipe, Sent, framed};
 use crate::stats::{Counters, FamilyCounters};
 
@@ -26,6 +27,7 @@ pub(crate) struct Server<S> {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) frames: Frames,
 }
 
 /// What becomes of a lane after an exchange.

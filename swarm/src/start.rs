@@ -12,7 +12,7 @@ use defs_core::port::{Reply, Service, Verdict};
 use futures::StreamExt;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, SwarmBuilder, noise, tcp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,10 +24,12 @@ use crate::config::{StartError, SwarmConfig};
 use crate::dialling::Dialling;
 use crate::entrance::Entrance;
 use crate::event_loop::{Command, EventLoop, View};
+use crate::frame::Frames;
 use crate::gossip;
 use crate::handle::{Shared, SwarmHandle};
 use crate::identity::{keypair, node_id};
 use crate::kad::LookUps;
+use crate::muxer;
 use crate::opening::Acceptor;
 use crate::pool::Pool;
 use crate::served::Server;
@@ -101,6 +103,7 @@ impl Swarm {
             limits: self.config.limits,
             timeouts: self.config.timeouts,
             counters: Arc::clone(&self.handle.caller.counters),
+            frames: self.handle.caller.frames.clone(),
         });
         // Set once: `self` is consumed here.
         drop(self.acceptor.set(Box::new(entrance)));
@@ -143,14 +146,17 @@ impl Swarm {
         let (commands, queue) = mpsc::channel(COMMANDS);
         let (view, reader) = watch::channel(View { external, ..View::default() });
         let counters = Arc::default();
+        let frames = Frames::new(config.limits.frames_kept);
+        let (limits, timeouts) = (config.limits, config.timeouts);
         let pool =
-            Pool::new(commands.clone(), config.limits, config.timeouts, Arc::clone(&counters));
+            Pool::new(commands.clone(), limits, timeouts, Arc::clone(&counters), frames.clone());
         let caller = Caller {
             pool,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
-            timeouts: config.timeouts,
+            timeouts,
             counters,
+            frames,
         };
         let handle = SwarmHandle {
             me,
@@ -253,12 +259,12 @@ fn build_swarm(config: &SwarmConfig, role: &Role) -> Result<libp2p::Swarm<Behavi
     let key = keypair(&config.secret)?;
     let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, muxer::Upgrade::default)
         .map_err(set_up("noise"))?
         .with_quic()
         .with_dns()
         .map_err(set_up("DNS"))?
-        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .with_relay_client(noise::Config::new, muxer::Upgrade::default)
         .map_err(set_up("relayed connections"))?
         .with_behaviour(|key, relayed| Behaviour::new(key, relayed, config, role))
         .map_err(set_up("the protocols"))?

@@ -71,6 +71,7 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("rusqlite", &["defs-client"]),
     ("libp2p", &["defs-swarm"]),
     ("libp2p-stream", &["defs-swarm"]),
+    ("yamux", &["defs-swarm"]),
     ("reed-solomon-simd", &["defs-codec"]),
     ("aws-lc-rs", &["defs-codec"]),
     ("vsss-rs", &["defs-codec"]),

@@ -41,8 +41,9 @@ async fn lane() -> (DuplexStream, TaskTracker) {
         limits: Limits::default(),
         timeouts: Timeouts::default(),
         counters: Arc::default(),
+        frames: Frames::new(1),
     };
-    let far = Lane::new(far.compat(), server.timeouts.progress);
+    let far = Lane::new(far.compat(), server.timeouts.progress, server.frames.clone());
     tasks.spawn(async move { serve_lane(&server, NodeId([1; 32]), Family::Record, far).await });
     let mut near = near;
     assert_eq!(near.read_u8().await.unwrap(), 1, "the greeting");
