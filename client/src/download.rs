@@ -1,4 +1,4 @@
-//! Gets a file: the manifest page by page, one slice ahead of the one that is written,
+//! Gets a file: the manifest page by page, some slices ahead of the one that is written,
 //! and every byte checked before it counts.
 
 mod error;
@@ -7,11 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use defs_core::framing::sealed_length;
 use defs_core::ids::{Digest, FileId, PairId, SliceNo};
 use defs_core::manifest::{FileHead, ManifestPage, SliceEntry, content_digest, slice_digest};
 use defs_core::port::{Compute as _, Randomness as _};
 use defs_core::record::RecordKey;
-use tokio::sync::mpsc;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
 
 pub use error::{DownloadError, ShortSlice};
 
@@ -29,6 +33,9 @@ use crate::pipeline::sink::SliceWriter;
 use crate::ports::World;
 use crate::progress::Watcher;
 use crate::records::{Lookup, Sought};
+
+/// Slices that are fetched at once: while one is opened, the network is busy with the others.
+const SLICES_AHEAD: usize = 3;
 
 /// A file whose manifest is open.
 #[derive(Debug)]
@@ -127,12 +134,30 @@ pub(crate) struct Download<'a, W> {
 struct Piece {
     number: u32,
     entry: SliceEntry,
-    plain: Vec<u8>,
+    plain: Bytes,
     decoded: bool,
     damaged: Vec<DamagedShard>,
     /// What `plain` takes.
     memory: Taken,
 }
+
+/// Waits for `step` while slices that are under way get on.
+async fn meanwhile<T>(
+    under_way: &mut FuturesUnordered<impl Future<Output = ()>>,
+    step: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(step);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut step => return done,
+            Some(()) = under_way.next() => {}
+        }
+    }
+}
+
+/// A piece that is being fetched.
+type Fetching = oneshot::Receiver<Result<Piece, DownloadError>>;
 
 impl<W: World> Download<'_, W> {
     /// Writes the bytes `range` of the file, by default all.
@@ -169,7 +194,7 @@ impl<W: World> Download<'_, W> {
         }
         let bounds = [asked.start, asked.end].map(|bound| usize::try_from(bound).unwrap_or(0));
         let part = inline.get(bounds[0]..bounds[1]);
-        let part = part.ok_or(DownloadError::OtherContent { file })?.to_vec();
+        let part = Bytes::copy_from_slice(part.ok_or(DownloadError::OtherContent { file })?);
         self.watcher.begins(0, Some(part.len() as u64));
         let bytes = part.len() as u64;
         writer.write(part).await?;
@@ -177,55 +202,80 @@ impl<W: World> Download<'_, W> {
         Ok(Downloaded { bytes, ..Downloaded::default() })
     }
 
-    /// Two loops side by side: one fetches and opens slices, the other writes them.
+    /// Two loops side by side: one fetches and opens slices, the other writes them in order.
     async fn move_slices(
         &self,
         asked: &Range<u64>,
         writer: &mut SliceWriter,
     ) -> Result<(Downloaded, Vec<Digest>), DownloadError> {
         self.watcher.begins(0, Some(asked.end - asked.start));
-        let (mut digests, length) = (Vec::new(), self.file.head.length);
         let written = self.written_before(writer).await;
-        let (ready, mut pieces) = mpsc::channel::<Piece>(1);
-        let fetching = async {
-            let (mut number, mut start) = (0_u32, 0_u64);
-            for page in 0..self.file.head.pages {
-                for entry in self.file.page(self.nodes, page).await? {
-                    digests.push(entry.digest);
-                    let here = start..start + entry.length;
-                    start = here.end;
-                    let slice = number;
-                    number += 1;
-                    let part = asked.start.max(here.start)..asked.end.min(here.end);
-                    let skip = written.get(&slice).is_some_and(|before| *before == entry);
-                    if part.is_empty() || skip {
-                        continue;
-                    }
-                    let part = part.start - here.start..part.end - here.start;
-                    let piece = self.fetch_piece(slice, entry, part).await?;
-                    if ready.send(piece).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                if start > length {
-                    break;
-                }
-            }
-            drop(ready);
-            if start == length {
-                return Ok(());
-            }
-            Err(self.file.contradiction("its slices are not as long as the file"))
-        };
+        let (places, mut pieces) = mpsc::channel::<Fetching>(SLICES_AHEAD);
         let writing = async {
             let mut result = Downloaded::default();
             while let Some(piece) = pieces.recv().await {
-                self.write_piece(piece, writer, &mut result).await?;
+                // Its fetching was dropped: the other loop failed and says why.
+                let Ok(piece) = piece.await else { break };
+                self.write_piece(piece?, writer, &mut result).await?;
             }
             Ok::<_, DownloadError>(result)
         };
-        let ((), result) = tokio::try_join!(fetching, writing)?;
+        let fetching = self.fetch_slices(asked, &written, places);
+        let (digests, result) = tokio::try_join!(fetching, writing)?;
         Ok((result, digests))
+    }
+
+    /// Fetches what of each slice was asked for and is not `written` yet, some at a time,
+    /// and gives each its place in the order. Answers all digests.
+    async fn fetch_slices(
+        &self,
+        asked: &Range<u64>,
+        written: &BTreeMap<u32, SliceEntry>,
+        places: mpsc::Sender<Fetching>,
+    ) -> Result<Vec<Digest>, DownloadError> {
+        let (mut digests, length) = (Vec::new(), self.file.head.length);
+        let (mut number, mut start) = (0_u32, 0_u64);
+        let mut under_way = FuturesUnordered::new();
+        for page in 0..self.file.head.pages {
+            for entry in meanwhile(&mut under_way, self.file.page(self.nodes, page)).await? {
+                digests.push(entry.digest);
+                let here = start..start + entry.length;
+                start = here.end;
+                let slice = number;
+                number += 1;
+                let part = asked.start.max(here.start)..asked.end.min(here.end);
+                let skip = written.get(&slice).is_some_and(|before| *before == entry);
+                if part.is_empty() || skip {
+                    continue;
+                }
+                let part = part.start - here.start..part.end - here.start;
+                while under_way.len() >= SLICES_AHEAD {
+                    under_way.next().await;
+                }
+                // In order, so that no slice waits for memory that one behind it has.
+                let is_alone = is_worth_it(&part, entry.length);
+                let wanted = if is_alone { part.end - part.start } else { entry.length };
+                let memory = meanwhile(&mut under_way, self.memory.take(fetching(wanted))).await;
+                let (answer, place) = oneshot::channel();
+                if meanwhile(&mut under_way, places.send(place)).await.is_err() {
+                    return Ok(digests);
+                }
+                let piece = self.fetch_piece(slice, entry, part, memory);
+                under_way.push(async { drop(answer.send(piece.await)) });
+                if is_alone {
+                    // It may turn out to need the whole slice and more memory.
+                    while under_way.next().await.is_some() {}
+                }
+            }
+            if start > length {
+                break;
+            }
+        }
+        while under_way.next().await.is_some() {}
+        if start == length {
+            return Ok(digests);
+        }
+        Err(self.file.contradiction("its slices are not as long as the file"))
     }
 
     /// Slices at the front that an earlier run wrote and that still read as they should;
@@ -254,6 +304,7 @@ impl<W: World> Download<'_, W> {
         number: u32,
         entry: SliceEntry,
         part: Range<u64>,
+        mut memory: Taken,
     ) -> Result<Piece, DownloadError> {
         let (nobody, report) = (BTreeSet::new(), Report::default());
         let wanted = Wanted {
@@ -266,24 +317,22 @@ impl<W: World> Download<'_, W> {
         };
         let length = part.end - part.start;
         if is_worth_it(&part, entry.length) {
-            let mut memory = self.memory.take(fetching(length)).await;
             if let Ok(plain) = self.nodes.fetch_range(wanted, part.clone()).await {
                 memory.keep(length);
-                let damaged = report.take();
+                let (plain, damaged) = (plain.into(), report.take());
                 return Ok(Piece { number, plain, entry, decoded: false, damaged, memory });
             }
+            drop(memory);
+            memory = self.memory.take(fetching(entry.length)).await;
         }
-        let mut memory = self.memory.take(fetching(entry.length)).await;
         let Recovered { slice, decoded, .. } = match self.nodes.recover(wanted).await {
             Ok(recovered) => recovered,
             Err(source) => return Err(self.failed(number, source, report.take()).await),
         };
-        let mut plain = slice.plain;
-        if part != (0..entry.length) {
-            plain.truncate(usize::try_from(part.end).unwrap_or(usize::MAX));
-            plain.drain(..usize::try_from(part.start).unwrap_or(0));
-        }
-        memory.keep(plain.capacity() as u64);
+        let [from, to] = [part.start, part.end].map(|at| usize::try_from(at).unwrap_or(0));
+        let plain = slice.plain.slice(from..to);
+        // A part keeps the whole slice in memory, and its seals with it.
+        memory.keep(sealed_length(entry.length));
         let damaged = report.take();
         Ok(Piece { number, entry, plain, decoded, damaged, memory })
     }

@@ -178,7 +178,7 @@ impl<W: World> Shared<W> {
         let layout = self.layout(reader.length(), &wish).await?;
         if layout.inline {
             let content = match reader.read(SliceNo(0), INLINE_MAX).await? {
-                Some(slice) => slice.plain.into(),
+                Some(slice) => slice.plain,
                 None => Bytes::new(),
             };
             reader.check_unchanged().await?;

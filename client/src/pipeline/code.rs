@@ -103,7 +103,7 @@ impl Gathering {
     }
 
     /// The encrypted slice. `decoded` says whether parity was needed.
-    pub(crate) fn finish(mut self) -> Result<(Bytes, bool), RestoreError> {
+    pub(crate) fn finish(mut self) -> Result<(BytesMut, bool), RestoreError> {
         let coded = usize::try_from(self.lengths.coded).unwrap_or(0);
         let data = self.geometry.data();
         if self.opened[..data].iter().all(Option::is_some) {
@@ -112,7 +112,7 @@ impl Gathering {
             // Side by side in memory, unless a shard was asked for twice: then it copies.
             parts.for_each(|part| whole.unsplit(part));
             whole.truncate(coded);
-            return Ok((whole.freeze(), false));
+            return Ok((whole, false));
         }
         let present: Vec<_> = self
             .geometry
@@ -122,16 +122,17 @@ impl Gathering {
             .take(data)
             .collect();
         let restored = restore(self.geometry, self.lengths.coded, &present)?;
-        Ok((restored.into(), true))
+        // Not copied: nobody else has them.
+        Ok((Bytes::from(restored).into(), true))
     }
 }
 
-/// Opens one sealed shard into its room.
+/// Opens one sealed shard, in pieces as they came, into its room.
 pub(crate) fn open_into_room(
     file: &FileContext,
     (number, salt): (SliceNo, &[u8; 32]),
     index: ShardIndex,
-    sealed: &[u8],
+    sealed: &[Bytes],
     mut room: BytesMut,
 ) -> Result<BytesMut, OpenError> {
     let secret = file.key.stripe_secret(number, salt);

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use defs_codec::{OpenError, SealedPart, erasure::padded_length, open, open_range, seal_into};
+use bytes::BytesMut;
+use defs_codec::{
+    OpenError, SealedPart, erasure::padded_length, open_in_place, open_range, seal_into,
+};
 use defs_core::framing::sealed_length;
 use defs_core::geometry::Geometry;
 use defs_core::ids::{Digest, SliceNo};
@@ -60,16 +63,18 @@ pub(crate) fn encrypt(
     EncryptedSlice { number, length, digest: slice_digest(&plain), salt, coded }
 }
 
-/// The slice inside `coded`, checked against the manifest.
+/// The slice inside `coded`, opened where it lies and checked against the manifest.
 pub(crate) fn decrypt(
-    coded: &[u8],
+    mut coded: BytesMut,
     key: &FileKey,
     number: SliceNo,
     entry: &SliceEntry,
 ) -> Result<Slice, DecryptError> {
     let sealing = key.slice_key(number, &entry.salt);
-    let plain = open(&sealing, LABEL, coded)
+    let length = open_in_place(&sealing, LABEL, &mut coded)
         .map_err(|source| DecryptError::Closed { slice: number, source })?;
+    coded.truncate(length);
+    let plain = coded.freeze();
     if plain.len() as u64 != entry.length || slice_digest(&plain) != entry.digest {
         return Err(DecryptError::OtherBytes { slice: number });
     }

@@ -93,7 +93,7 @@ pub enum FetchError {
 /// An encrypted slice that was fetched.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    pub(crate) coded: bytes::Bytes,
+    pub(crate) coded: BytesMut,
     /// Whether parity was needed.
     pub(crate) decoded: bool,
     /// The shards that it was made of, and who sent them.

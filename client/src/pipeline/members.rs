@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use defs_codec::OpenError;
 use defs_core::body::Body;
 use defs_core::ids::{NodeId, PairId, ShardIndex};
@@ -120,7 +120,7 @@ impl<W: World> Nodes<W> {
         &self,
         wanted: Wanted<'_>,
         index: ShardIndex,
-        sealed: Vec<u8>,
+        sealed: Vec<Bytes>,
         room: BytesMut,
     ) -> Result<BytesMut, OpenError> {
         let (file, number, salt) = (wanted.file.clone(), wanted.number, wanted.entry.salt);
@@ -135,7 +135,7 @@ impl<W: World> Nodes<W> {
         wanted: Wanted<'_>,
         key: ShardKey,
         lengths: Lengths,
-    ) -> Result<Vec<u8>, CallError> {
+    ) -> Result<Vec<Bytes>, CallError> {
         let began = self.world.clock().elapsed();
         self.links.pace.begins(node);
         let underway = Underway { nodes: self, node, over: false };
@@ -161,21 +161,27 @@ impl<W: World> Nodes<W> {
         wanted: Wanted<'_>,
         key: ShardKey,
         length: u64,
-    ) -> Result<Vec<u8>, CallError> {
+    ) -> Result<Vec<Bytes>, CallError> {
         let request = Request::ReadShard(ReadShard { key, range: None });
         let reply = self.links.call_as_owner(node, &wanted.file.lock, request).await?;
         match reply.response {
             Response::Shard { length: whole } if whole == length && reply.body.left() == length => {
-                self.collect(node, reply.body).await
+                self.frames(node, reply.body).await
             }
             Response::Shard { .. } => Err(unexpected(node, "the shard has another length")),
             _ => Err(unexpected(node, "a shard was asked for and something else answered")),
         }
     }
 
-    /// All bytes of a body whose length was checked; a silent sender is given up.
-    pub(crate) async fn collect(&self, node: NodeId, mut body: Body) -> Result<Vec<u8>, CallError> {
-        let mut bytes = Vec::with_capacity(usize::try_from(body.left()).unwrap_or(0));
+    /// All bytes of a body whose length was checked, in one piece.
+    pub(crate) async fn collect(&self, node: NodeId, body: Body) -> Result<Vec<u8>, CallError> {
+        Ok(self.frames(node, body).await?.concat())
+    }
+
+    /// All bytes of a body whose length was checked, as they came; a silent sender is given
+    /// up.
+    async fn frames(&self, node: NodeId, mut body: Body) -> Result<Vec<Bytes>, CallError> {
+        let mut frames = Vec::new();
         loop {
             let frame = tokio::select! {
                 biased;
@@ -185,8 +191,8 @@ impl<W: World> Nodes<W> {
                 }
             };
             match frame {
-                Ok(Some(frame)) => bytes.extend_from_slice(&frame),
-                Ok(None) => return Ok(bytes),
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => return Ok(frames),
                 Err(error) => {
                     return Err(CallError::Unreachable { to: node, why: error.to_string() });
                 }

@@ -135,7 +135,7 @@ impl<W: World> Nodes<W> {
         let Fetched { coded, decoded, used } = self.fetch(wanted).await?;
         let (key, number) = (Arc::clone(&wanted.file.key), wanted.number);
         let entry: SliceEntry = wanted.entry.clone();
-        let opening = move || decrypt(&coded, &key, number, &entry);
+        let opening = move || decrypt(coded, &key, number, &entry);
         Ok(match self.world.compute().run(opening).await {
             Ok(slice) => Ok(Recovered { slice, decoded, used }),
             Err(error) => {

@@ -7,9 +7,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use defs_core::ids::hex;
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 /// Where a file's bytes go.
@@ -68,8 +70,52 @@ pub(crate) struct SliceWriter {
 }
 
 enum To {
-    File { file: Arc<File>, partial: PathBuf, target: PathBuf, at: u64, keep: bool },
+    File { file: Arc<File>, partial: PathBuf, target: PathBuf, at: u64, keep: bool, ahead: Ahead },
     Stream(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
+/// Syncs that run while more is written, so that the last one has little left to do.
+#[derive(Default)]
+struct Ahead {
+    /// Bytes that were written since the last sync began.
+    dirty: u64,
+    running: Option<JoinHandle<Result<(), SinkError>>>,
+}
+
+/// Bytes that are written between two syncs: a large file needs few of them, and what is
+/// left at its end is written in a blink.
+const SYNC_EVERY: u64 = 64 << 20;
+
+impl Ahead {
+    /// `bytes` more were written to `file`. Waits for the sync before only if it is slower
+    /// than the writing.
+    async fn wrote(
+        &mut self,
+        bytes: u64,
+        file: &Arc<File>,
+        path: &Path,
+        tasks: &TaskTracker,
+    ) -> Result<(), SinkError> {
+        self.dirty += bytes;
+        if self.dirty < SYNC_EVERY {
+            return Ok(());
+        }
+        self.dirty = 0;
+        self.ends().await?;
+        let (file, path) = (Arc::clone(file), path.to_owned());
+        self.running = Some(tasks.spawn_blocking(move || {
+            file.sync_data().map_err(|source| failed("sync", &path, source))
+        }));
+        Ok(())
+    }
+
+    /// What became of the sync that runs: the system tells of a failure once.
+    async fn ends(&mut self) -> Result<(), SinkError> {
+        match self.running.take() {
+            Some(running) => running.await.map_err(|_ended| SinkError::Closing)?,
+            None => Ok(()),
+        }
+    }
 }
 
 impl SliceWriter {
@@ -119,7 +165,7 @@ impl SliceWriter {
         }
     }
 
-    pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), SinkError> {
         let buffer = self.buffer;
         match &mut self.to {
             To::Stream(writer) => {
@@ -129,9 +175,10 @@ impl SliceWriter {
                 }
                 Ok(())
             }
-            To::File { file, partial, at, .. } => {
-                let (file, path, start) = (Arc::clone(file), partial.clone(), *at);
-                *at += bytes.len() as u64;
+            To::File { file, partial, at, ahead, .. } => {
+                let (synced, start, length) = (Arc::clone(file), *at, bytes.len() as u64);
+                let (file, path) = (Arc::clone(file), partial.clone());
+                *at += length;
                 let writing = self.tasks.spawn_blocking(move || {
                     let mut at = start;
                     bytes.chunks(buffer).try_for_each(|part| {
@@ -140,7 +187,8 @@ impl SliceWriter {
                         written.map_err(|source| failed("write", &path, source))
                     })
                 });
-                writing.await.map_err(|_ended| SinkError::Closing)?
+                writing.await.map_err(|_ended| SinkError::Closing)??;
+                ahead.wrote(length, &synced, partial, &self.tasks).await
             }
         }
     }
@@ -152,7 +200,8 @@ impl SliceWriter {
                 let flushed = writer.flush().await;
                 flushed.map_err(|source| SinkError::Stream { source: Arc::new(source) })
             }
-            To::File { file, partial, target, at, keep } => {
+            To::File { file, partial, target, at, keep, ahead } => {
+                ahead.ends().await?;
                 let (file, from, to, length) =
                     (Arc::clone(file), partial.clone(), target.clone(), *at);
                 let naming =
@@ -215,7 +264,14 @@ fn open_partial(target: PathBuf, partial: PathBuf) -> Result<To, SinkError> {
     let mut options = File::options();
     let file = options.read(true).write(true).create(true).truncate(false).open(&partial);
     let file = file.map_err(|source| failed("make", &partial, source))?;
-    Ok(To::File { file: Arc::new(file), partial, target, at: 0, keep: false })
+    Ok(To::File {
+        file: Arc::new(file),
+        partial,
+        target,
+        at: 0,
+        keep: false,
+        ahead: Ahead::default(),
+    })
 }
 
 fn give_name(file: &File, from: &Path, to: &Path, length: u64) -> Result<(), SinkError> {
@@ -248,14 +304,14 @@ mod tests {
             SliceWriter::open(Sink::File(target.clone()), Some(partial), 4, &tasks)
         };
         let mut writer = open().await.unwrap();
-        writer.write(vec![1; 5]).await.unwrap();
+        writer.write(vec![1; 5].into()).await.unwrap();
         assert_eq!(names(folder.path()), [".ä file.0101010101010101.part"]);
         drop(writer);
         assert!(names(folder.path()).is_empty());
 
         let mut writer = open().await.unwrap();
-        writer.write(vec![1; 5]).await.unwrap();
-        writer.write(vec![2; 3]).await.unwrap();
+        writer.write(vec![1; 5].into()).await.unwrap();
+        writer.write(vec![2; 3].into()).await.unwrap();
         writer.finish().await.unwrap();
         assert_eq!(names(folder.path()), ["ä file"]);
         assert_eq!(std::fs::read(&target).unwrap(), [1, 1, 1, 1, 1, 2, 2, 2]);
@@ -271,7 +327,7 @@ mod tests {
             SliceWriter::open(Sink::File(target.clone()), Some(partial), 4, &tasks)
         };
         let mut writer = open().await.unwrap();
-        writer.write(vec![1; 9]).await.unwrap();
+        writer.write(vec![1; 9].into()).await.unwrap();
         writer.keep_partial();
         drop(writer);
 
@@ -279,7 +335,7 @@ mod tests {
         assert_eq!(writer.read_back(0, 4).await, Some(vec![1; 4]));
         assert_eq!(writer.read_back(5, 5).await, None);
         writer.skip(4);
-        writer.write(vec![2; 2]).await.unwrap();
+        writer.write(vec![2; 2].into()).await.unwrap();
         writer.finish().await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), [1, 1, 1, 1, 2, 2]);
     }
@@ -293,7 +349,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
         let sink = Sink::File(target);
         let mut writer = SliceWriter::open(sink, Some(partial.clone()), 4, &tasks).await.unwrap();
-        let refused = writer.write(vec![1; 9]).await.unwrap_err();
+        let refused = writer.write(vec![1; 9].into()).await.unwrap_err();
         assert!(matches!(&refused, SinkError::NoRoom { path } if *path == partial), "{refused}");
         drop(writer);
         assert!(names(folder.path()).is_empty());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use defs_core::ids::SliceNo;
+use rustix::buffer::spare_capacity;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::task::TaskTracker;
@@ -82,13 +83,13 @@ pub enum SourceError {
 #[derive(Debug)]
 pub(crate) struct Slice {
     pub(crate) number: SliceNo,
-    pub(crate) plain: Vec<u8>,
+    pub(crate) plain: Bytes,
 }
 
 /// Reads slices.
 pub(crate) struct SliceReader {
     from: From,
-    /// Bytes that are asked of the operating system or the stream at a time.
+    /// Bytes that are asked of a stream at a time.
     buffer: usize,
     tasks: TaskTracker,
 }
@@ -108,7 +109,7 @@ enum From {
 }
 
 impl SliceReader {
-    /// Opens `source`, to be read by `buffer` bytes at a time. A stream is read up to `head`
+    /// Opens `source`. A stream is read by `buffer` bytes at a time, and at once up to `head`
     /// bytes: one that ends before has a known length.
     pub(crate) async fn open(
         source: Source,
@@ -175,16 +176,16 @@ impl SliceReader {
                 let (file, path, stamp) = (Arc::clone(file), path.clone(), *stamp);
                 let reading = self
                     .tasks
-                    .spawn_blocking(move || read_at(&file, &path, stamp, (start, length), buffer));
-                reading.await.map_err(|_ended| SourceError::Closing)??
+                    .spawn_blocking(move || read_at(&file, &path, stamp, (start, length)));
+                reading.await.map_err(|_ended| SourceError::Closing)??.into()
             }
             From::Bytes(bytes) => {
                 let start = usize::try_from(start).unwrap_or(usize::MAX);
-                let Some(left) = bytes.get(start..).filter(|left| !left.is_empty()) else {
+                if start >= bytes.len() {
                     return Ok(None);
-                };
-                let length = usize::try_from(size).unwrap_or(usize::MAX).min(left.len());
-                left[..length].to_vec()
+                }
+                let length = usize::try_from(size).unwrap_or(usize::MAX).min(bytes.len() - start);
+                bytes.slice(start..start + length)
             }
             From::Stream { head, rest } => {
                 let size = usize::try_from(size).map_err(|_large| SourceError::TooLong)?;
@@ -194,7 +195,7 @@ impl SliceReader {
                 if plain.is_empty() {
                     return Ok(None);
                 }
-                plain
+                plain.into()
             }
         };
         Ok(Some(Slice { number, plain }))
@@ -279,19 +280,24 @@ fn read_at(
     path: &Path,
     stamp: FileStamp,
     (start, length): (u64, u64),
-    buffer: usize,
 ) -> Result<Vec<u8>, SourceError> {
     let length = usize::try_from(length).map_err(|_large| SourceError::TooLong)?;
-    let mut plain = vec![0; length];
-    let mut at = start;
-    for part in plain.chunks_mut(buffer) {
-        file.read_exact_at(part, at).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => SourceError::Changed { path: path.to_owned() },
-            _ => SourceError::Io { path: path.to_owned(), source: Arc::new(source) },
-        })?;
-        at += part.len() as u64;
+    let mut plain = Vec::with_capacity(length);
+    while plain.len() < length {
+        let at = start + plain.len() as u64;
+        // Into memory as it is: to clear it first would cost as much as half the reading.
+        match rustix::io::pread(file, spare_capacity(&mut plain), at) {
+            Ok(0) => return Err(SourceError::Changed { path: path.to_owned() }),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                let source = Arc::new(io::Error::from(error));
+                return Err(SourceError::Io { path: path.to_owned(), source });
+            }
+        }
     }
     same(file, path, stamp)?;
+    // Capacity may be more than was asked for.
+    plain.truncate(length);
     Ok(plain)
 }
 
@@ -303,7 +309,7 @@ mod tests {
         let mut slices = Vec::new();
         for number in 0.. {
             let Some(slice) = reader.read(SliceNo(number), size).await? else { break };
-            slices.push(slice.plain);
+            slices.push(slice.plain.to_vec());
         }
         reader.check_unchanged().await?;
         Ok(slices)

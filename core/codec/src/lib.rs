@@ -19,7 +19,10 @@ pub use checksum::crc32;
 pub use erasure::{RestoreError, Shards, encode, rebuild, restore};
 pub use keys::{SealingKey, derive};
 pub use repair::{RebuildError, rebuild_shard};
-pub use seal::{OpenError, SealedPart, open, open_append, open_into, open_range, seal, seal_into};
+pub use seal::{
+    OpenError, SealedPart, open, open_append, open_in_place, open_into, open_pieces_into,
+    open_range, seal, seal_into,
+};
 pub use shares::{CombineError, Share, StripeSecret, combine, rebuild_share, share_digest};
 pub use slicing::{SliceSizes, SliceSizesError, slice_size};
 pub use stripe::{

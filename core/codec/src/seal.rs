@@ -114,7 +114,8 @@ pub fn open_append(
     sealed: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), OpenError> {
-    let (frame, body) = Frame::of(key, label, sealed)?;
+    let frame = Frame::of(key, label, sealed, sealed.len())?;
+    let body = &sealed[HEAD..];
     let before = out.len();
     out.reserve_exact(body.len());
     let opened = (0..)
@@ -134,15 +135,49 @@ pub fn open_into(
     sealed: &[u8],
     out: &mut [u8],
 ) -> Result<(), OpenError> {
-    let (frame, body) = Frame::of(key, label, sealed)?;
+    open_pieces_into(key, label, &[sealed], out)
+}
+
+/// As [`open_into`], of sealed bytes in pieces, as they came: only a chunk that is in two of
+/// them is copied.
+pub fn open_pieces_into(
+    key: &SealingKey,
+    label: &[u8],
+    sealed: &[impl AsRef<[u8]>],
+    out: &mut [u8],
+) -> Result<(), OpenError> {
+    let mut sealed = Pieces::new(sealed);
+    let mut joined = Vec::new();
+    let length = sealed.left;
+    let frame = Frame::of(key, label, sealed.next(HEAD, &mut joined), length)?;
     if out.len() as u64 != frame.plain_length {
         return Err(OpenError::Buffer { have: out.len(), need: frame.plain_length });
     }
     let empty: Option<&mut [u8]> = out.is_empty().then_some(&mut []);
     let targets = out.chunks_mut(CHUNK).chain(empty);
-    (0..)
-        .zip(body.chunks(CHUNK + TAG).zip(targets))
-        .try_for_each(|(number, (chunk, target))| frame.open_chunk(number, chunk, target))
+    (0..).zip(targets).try_for_each(|(number, target)| {
+        frame.open_chunk(number, sealed.next(CHUNK + TAG, &mut joined), target)
+    })
+}
+
+/// As [`open`], where it lies: the message is then at the front of `sealed`, and its length
+/// is answered. After a refusal the buffer holds nothing of use.
+pub fn open_in_place(
+    key: &SealingKey,
+    label: &[u8],
+    sealed: &mut [u8],
+) -> Result<usize, OpenError> {
+    let frame = Frame::of(key, label, sealed, sealed.len())?;
+    let (mut start, mut opened) = (HEAD, 0);
+    for number in 0..framing::chunks(frame.plain_length) {
+        let end = (start + CHUNK + TAG).min(sealed.len());
+        let length = frame.open_chunk_in_place(number, &mut sealed[start..end])?;
+        // While it is in the cache.
+        sealed.copy_within(start..start + length, opened);
+        opened += length;
+        start = end;
+    }
+    Ok(opened)
 }
 
 /// A part of a frame: its head and the chunks of [`framing::sealed_range`].
@@ -226,17 +261,13 @@ impl Frame {
         Self { key: LessSafeKey::new(key), data, plain_length }
     }
 
-    /// The frame that `sealed` claims to be, and its chunks; the last holds at least a tag.
-    fn of<'a>(
-        key: &SealingKey,
-        label: &[u8],
-        sealed: &'a [u8],
-    ) -> Result<(Self, &'a [u8]), OpenError> {
-        let truncated = || OpenError::Truncated { have: sealed.len() };
-        let (head, body) = sealed.split_first_chunk().ok_or_else(truncated)?;
-        check_head(key, head)?;
-        let plain_length = plain_length(sealed.len() as u64).ok_or_else(truncated)?;
-        Ok((Self::new(key, label, plain_length), body))
+    /// The frame of `length` bytes that begins with `start`. It is long enough for its head
+    /// and for a tag in its last chunk.
+    fn of(key: &SealingKey, label: &[u8], start: &[u8], length: usize) -> Result<Self, OpenError> {
+        let truncated = || OpenError::Truncated { have: length };
+        check_head(key, start.first_chunk().ok_or_else(truncated)?)?;
+        let plain_length = plain_length(length as u64).ok_or_else(truncated)?;
+        Ok(Self::new(key, label, plain_length))
     }
 
     fn nonce(&self, number: u64) -> Nonce {
@@ -282,6 +313,17 @@ impl Frame {
         }
     }
 
+    /// Answers the length of the plain bytes, which are then at the front of `sealed`.
+    fn open_chunk_in_place(&self, number: u64, sealed: &mut [u8]) -> Result<usize, OpenError> {
+        let damaged = OpenError::Damaged { chunk: number };
+        let Some((sealed, tag)) = sealed.split_last_chunk_mut::<TAG>() else { return Err(damaged) };
+        let (nonce, data) = (self.nonce(number), Aad::from(&self.data));
+        match self.key.open_in_place_separate_tag(nonce, data, tag, sealed) {
+            Ok(_) => Ok(sealed.len()),
+            Err(_) => Err(damaged),
+        }
+    }
+
     fn open_chunk(&self, number: u64, sealed: &[u8], target: &mut [u8]) -> Result<(), OpenError> {
         let (sealed, tag) = split_tag(number, sealed)?;
         match self.key.open_separate_gather(
@@ -293,6 +335,44 @@ impl Frame {
         ) {
             Ok(()) => Ok(()),
             Err(_) => Err(OpenError::Damaged { chunk: number }),
+        }
+    }
+}
+
+/// Bytes in pieces, taken from the front.
+struct Pieces<'a, T> {
+    rest: std::slice::Iter<'a, T>,
+    first: &'a [u8],
+    left: usize,
+}
+
+impl<'a, T: AsRef<[u8]>> Pieces<'a, T> {
+    fn new(pieces: &'a [T]) -> Self {
+        let left = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+        Self { rest: pieces.iter(), first: &[], left }
+    }
+
+    /// The next `length` bytes, or those that are left; copied to `joined` if no piece has
+    /// all of them.
+    fn next<'b>(&mut self, length: usize, joined: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        let length = length.min(self.left);
+        self.left -= length;
+        joined.clear();
+        loop {
+            let missing = length - joined.len();
+            if let Some((taken, kept)) = self.first.split_at_checked(missing) {
+                self.first = kept;
+                if joined.is_empty() {
+                    return taken;
+                }
+                joined.extend_from_slice(taken);
+                return joined;
+            }
+            joined.extend_from_slice(self.first);
+            self.first = self.rest.next().map_or(&[], AsRef::as_ref);
         }
     }
 }

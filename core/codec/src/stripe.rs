@@ -175,15 +175,15 @@ pub fn open_shard(
     seal::open(&secret.shard_key(index), SHARD_LABEL, sealed)
 }
 
-/// As [`open_shard`], into a buffer of the shard's length. Data shards that are opened one
+/// As [`open_shard`], of sealed bytes in pieces, into a buffer of the shard's length. Data shards that are opened one
 /// behind the other are the encrypted slice and its padding: nothing is left to restore.
 pub fn open_shard_into(
     secret: &StripeSecret,
     index: ShardIndex,
-    sealed: &[u8],
+    sealed: &[impl AsRef<[u8]>],
     out: &mut [u8],
 ) -> Result<(), OpenError> {
-    seal::open_into(&secret.shard_key(index), SHARD_LABEL, sealed, out)
+    seal::open_pieces_into(&secret.shard_key(index), SHARD_LABEL, sealed, out)
 }
 
 /// The bytes `range` of a shard, from the sealed chunks that hold them.

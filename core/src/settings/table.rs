@@ -349,8 +349,8 @@ static TABLE: &[Setting] = &[
         name: "bufferSize",
         flag: "buffer-size",
         default: "256Ki",
-        side: Side::Both,
-        effect: "Bytes read or written at a time, on disks and connections.",
+        side: Side::Client,
+        effect: "Bytes written at a time to a file, and read or written at a time on a pipe.",
         kind: Kind::Size { min: Size::kib(64), max: Size::mib(4), field: |it| &mut it.buffer_size },
     },
 ];

@@ -2,7 +2,8 @@
 
 use defs_codec::seal::{HEAD, plain_length};
 use defs_codec::{
-    OpenError, SealedPart, SealingKey, open, open_append, open_into, open_range, seal, seal_into,
+    OpenError, SealedPart, SealingKey, open, open_append, open_in_place, open_into,
+    open_pieces_into, open_range, seal, seal_into,
 };
 use defs_core::framing::{CHUNK, TAG, sealed_length, sealed_range};
 use proptest::prelude::*;
@@ -38,6 +39,35 @@ proptest! {
         let mut buffer = vec![1; length];
         prop_assert_eq!(open_into(&key(), LABEL, &sealed, &mut buffer), Ok(()));
         prop_assert_eq!(buffer, plain);
+    }
+
+    #[test]
+    fn a_frame_opens_where_it_lies_and_from_pieces_of_any_size(
+        length in lengths(), sizes in prop::collection::vec(1..200_000_usize, 1..5),
+        flip in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let plain = bytes(length);
+        let mut sealed = seal(key(), LABEL, &plain);
+        if let Some(place) = flip {
+            let place = place.index(sealed.len());
+            sealed[place] ^= 1;
+        }
+        let expected = open(&key(), LABEL, &sealed);
+        let (mut pieces, mut rest) = (Vec::new(), sealed.as_slice());
+        for size in sizes.iter().cycle() {
+            let (piece, behind) = rest.split_at((*size).min(rest.len()));
+            pieces.push(piece);
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let mut buffer = vec![1; length];
+        let opened = open_pieces_into(&key(), LABEL, &pieces, &mut buffer);
+        prop_assert_eq!(opened.map(|()| buffer), expected.clone());
+        let mut place = sealed.clone();
+        let opened = open_in_place(&key(), LABEL, &mut place);
+        prop_assert_eq!(opened.map(|length| place[..length].to_vec()), expected);
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn data_shards_opened_one_behind_the_other_are_the_slice() {
     let length = geometry.shard_length(100_001) as usize;
     let mut out = vec![0; 3 * length];
     for (shard, target) in stripe.shards.iter().zip(out.chunks_mut(length)) {
-        open_shard_into(&secret(), shard.index, &shard.bytes, target).unwrap();
+        open_shard_into(&secret(), shard.index, &[&shard.bytes], target).unwrap();
     }
     assert_eq!(out[..100_001], bytes(100_001));
 }
