@@ -46,9 +46,9 @@ doc: pages ## those, and the crates' own documentation
 bench: build ## measure the parts, and the whole on ten nodes: one table
 	$(BIN)/defs-bench $(BENCH)
 
-# Criterion's: finer, of single functions. Cargo's bench profile is release.
+# Criterion's: finer, of single functions. Cargo's own bench profile would build all again.
 bench-parts: build ## measure single functions of codec, store and swarm
-	cargo bench --workspace
+	cargo bench --workspace --profile release
 
 e2e: build ## run only the tests that start real processes
 	cargo nextest run --release --package defs-e2e --profile $(NEXTEST_PROFILE)
