@@ -16,6 +16,7 @@ pub mod receipt;
 pub mod record;
 pub mod settings;
 pub mod size;
+pub mod spread;
 pub mod statement;
 pub mod states;
 pub mod stripe;

@@ -163,6 +163,8 @@ pub struct Layout {
     pub geometry: Geometry,
     /// The most shards of a stripe on one pair.
     pub per_pair: usize,
+    /// Pairs that were open when it was chosen.
+    pub pairs: usize,
     /// Whether the content rides inside the manifest.
     pub inline: bool,
     /// One sentence for people.
@@ -323,8 +325,10 @@ fn fit(
     why: &str,
 ) -> Result<Layout, LayoutError> {
     let durability = wish.durability;
-    let layout =
-        |per_pair: usize| Layout { mode, geometry, per_pair, inline: false, why: why.to_owned() };
+    let layout = |per_pair: usize| {
+        let why = why.to_owned();
+        Layout { mode, geometry, per_pair, pairs, inline: false, why }
+    };
     if wish.unsafe_placement && pairs > 0 {
         return Ok(layout(geometry.total()));
     }

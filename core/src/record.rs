@@ -80,8 +80,14 @@ impl RecordSet {
     /// before it is settled: more than half.
     #[must_use]
     pub fn quorum(&self) -> usize {
-        self.pairs.len() / 2 + 1
+        quorum_of(self.pairs.len())
     }
+}
+
+/// More than half of `pairs`.
+#[must_use]
+pub fn quorum_of(pairs: usize) -> usize {
+    pairs / 2 + 1
 }
 
 impl Format for RecordSet {

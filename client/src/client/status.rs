@@ -7,6 +7,7 @@ use defs_core::ids::{Digest, PairId, ShardIndex, SliceNo, StripeId};
 use defs_core::manifest::SliceEntry;
 use defs_core::mode::Mode;
 use defs_core::port::{Clock, Compute, Peers, Randomness};
+use defs_core::record::quorum_of;
 use thiserror::Error;
 
 use super::{Client, FileRef, GetError};
@@ -113,11 +114,9 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
             .zip(slices.iter().zip(held))
             .map(|(number, (entry, held))| slice_status(&view, number, (entry, held), geometry))
             .collect();
-        let survives = if open.head.inline.is_some() {
-            record_survives(&view, &open.set)
-        } else {
-            slices.iter().map(|slice| slice.survives).min().unwrap_or(Some(0))
-        };
+        // Without its manifest no slice is found.
+        let manifest = record_survives(&view, &open.set);
+        let survives = slices.iter().map(|slice| slice.survives).fold(manifest, Ord::min);
         Ok(FileStatus {
             name: open.head.name,
             length: open.head.length,
@@ -163,5 +162,5 @@ fn slice_status(
 fn record_survives(view: &View, set: &[PairId]) -> Option<usize> {
     let answers =
         |pair: &&PairId| view.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true));
-    set.iter().filter(answers).count().checked_sub(set.len() / 2 + 1)
+    set.iter().filter(answers).count().checked_sub(quorum_of(set.len()))
 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod crashes;
 mod damage;
+mod explain;
 mod faults;
 mod forge;
 mod liars;

@@ -97,9 +97,14 @@ impl Node {
         self.state.lock().unwrap().records.values().map(Vec::len).max().unwrap_or(0)
     }
 
+    /// Every shard that is held.
+    pub(crate) fn shards(&self) -> BTreeSet<ShardKey> {
+        self.state.lock().unwrap().shards.keys().copied().collect()
+    }
+
     /// Every stripe of which something is held.
     pub(crate) fn stripes(&self) -> BTreeSet<StripeId> {
-        self.state.lock().unwrap().shards.keys().map(|key| key.stripe).collect()
+        self.shards().into_iter().map(|key| key.stripe).collect()
     }
 
     /// All shards are gone.

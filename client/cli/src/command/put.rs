@@ -132,18 +132,18 @@ async fn explain(context: &Context, opened: &Opened, items: &[Item], wish: &Wish
     for item in items {
         let layout = opened.client.explain(item.length, wish).await?;
         let geometry = layout.geometry;
-        // The fewest pairs that together hold k of the shards, if they are spread flat.
-        let to_read = geometry.data().div_ceil(layout.per_pair.max(1));
+        let (reach, vanish) = (layout.nodes_that_reach_data(), layout.pairs_that_may_vanish());
         let event = json!({
             "event": "explain", "name": item.name, "length": item.length,
             "mode": layout.mode.to_string(), "data": geometry.data(), "parity": geometry.parity(),
             "perPair": layout.per_pair, "inline": layout.inline, "why": layout.why,
-            "pairsThatReachData": to_read,
+            "openPairs": layout.pairs, "nodesThatReachData": reach, "pairsThatMayVanish": vanish,
         });
         context.say.event(&event, || {
             format!(
                 "{}: mode {} ({}), at most {} of {} pieces on a pair: {}. Any {} pieces restore \
-                 it; fewer than {} pairs together hold too few of them",
+                 it: over the {} pairs that are open now, no fewer than {} nodes that work \
+                 together hold so many, and any {} whole pairs may vanish",
                 item.name,
                 layout.mode,
                 geometry,
@@ -151,7 +151,9 @@ async fn explain(context: &Context, opened: &Opened, items: &[Item], wish: &Wish
                 geometry.total(),
                 layout.why,
                 geometry.data(),
-                to_read
+                layout.pairs,
+                reach,
+                vanish
             )
         });
     }
