@@ -51,6 +51,8 @@ pub struct Timings {
     pub broadcast: Duration,
     /// Between looks for expired leases.
     pub expire: Duration,
+    /// What a shard is kept at least without a commit, whoever asks for less.
+    pub lease_min: Duration,
     /// A lease that ran out is collected only after this time, in which siblings that
     /// know of a commit can be reached.
     pub lease_grace: Duration,
@@ -67,6 +69,7 @@ impl Default for Timings {
             form: Duration::from_millis(500),
             broadcast: Duration::from_millis(600),
             expire: Duration::from_secs(600),
+            lease_min: Duration::from_hours(24),
             lease_grace: Duration::from_secs(600),
         }
     }

@@ -92,10 +92,11 @@ impl<W: World> Engine<W> {
         stored: &StoredShard,
         mut indices: BTreeSet<ShardIndex>,
     ) -> Siblings {
-        let tag = &stored.head.descriptor.body.tag;
+        let descriptor = &stored.head.descriptor.body;
+        let bound = usize::from(descriptor.per_pair);
         let mut likely: BTreeSet<PairId> =
             stored.head.watched.iter().map(|watched| watched.pair).collect();
-        let locator = stripe_locator(&self.network, tag);
+        let locator = stripe_locator(&self.network, &descriptor.tag);
         if let Ok(found) = self.broadcast(locator, Patience::AllAnswers).await {
             likely.extend(found);
         }
@@ -104,18 +105,20 @@ impl<W: World> Engine<W> {
         let mut pairs = self.membership.all_pairs();
         pairs.sort_by_key(|pair| !likely.contains(&pair.pair));
         for pair in pairs.into_iter().take(PAIRS_ASKED_MAX) {
-            let mut answered = false;
-            for node in pair.members {
-                if node == self.me {
-                    answered = true;
-                    continue;
-                }
+            let is_own = pair.role_of(&self.me).is_some();
+            let (mut answered, mut spoken_for) = (is_own, BTreeSet::new());
+            for node in pair.members.into_iter().filter(|node| *node != self.me) {
                 let Some((held, commit)) = self.ask_holder(node, stripe).await else { continue };
                 answered = true;
                 if let Some(commit) = commit.filter(|commit| self.is_genuine(commit, stored)) {
                     return Siblings::Committed(commit);
                 }
-                indices.extend(held);
+                spoken_for.extend(held);
+            }
+            // A pair speaks for what it may hold at most, and this node's partner for nothing
+            // that this node doesn't: else one liar would be as good as all holders.
+            if !is_own {
+                indices.extend(spoken_for.into_iter().take(bound));
             }
             all_pairs &= answered;
         }

@@ -163,7 +163,9 @@ impl<W: World> Engine<W> {
     }
 
     fn fresh_state(&self, store: &StoreShard) -> ShardState {
-        let lease = Duration::from_millis(store.lease_ms).min(LEASE_MAX);
+        // Whatever is asked: the mirror hears it from the primary, and an upload takes its time.
+        let least = self.config.timings.lease_min;
+        let lease = Duration::from_millis(store.lease_ms).max(least).min(LEASE_MAX);
         ShardState {
             pair: store.pair,
             epoch: store.epoch,

@@ -8,9 +8,14 @@ use defs_core::message::{KeepStripe, Reason, Request, Response, Rung, ShardKey};
 use defs_core::port::Disk as _;
 use defs_core::statement::{Commit, Tombstone};
 use defs_engine::Timings;
-use defs_identity::{SecretKey, sign_statement, sign_statements};
+use defs_identity::{sign_statement, sign_statements};
 
 use crate::network::{HOUR_MS, Net, reason};
+
+/// Leases as short as their owner asks for.
+fn hourly() -> Timings {
+    Timings { lease_min: Duration::from_hours(1), ..Timings::default() }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_reaches_both_members_and_only_the_owner_can_make_it() {
@@ -39,8 +44,7 @@ async fn a_commit_reaches_both_members_and_only_the_owner_can_make_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unfinished_upload_expires_and_a_committed_one_stays() {
-    let timings = Timings { lease_grace: Duration::from_secs(600), ..Timings::default() };
-    let net = Net::timed(4, timings).await;
+    let net = Net::timed(4, hourly()).await;
     let (owner, pairs) = (net.owner(77), net.pairs());
     let (kept, lost) = (owner.stripe(b"kept", (1, 1), 1), owner.stripe(b"lost", (1, 1), 1));
     for (place, pair) in pairs.iter().enumerate() {
@@ -64,7 +68,7 @@ async fn an_unfinished_upload_expires_and_a_committed_one_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_not_collected_while_too_few_siblings_can_be_asked() {
-    let mut net = Net::with(4).await;
+    let mut net = Net::timed(4, hourly()).await;
     let (owner, pairs) = (net.owner(77), net.pairs());
     let stripe = owner.stripe(b"some bytes", (1, 1), 1);
     for (place, pair) in pairs.iter().enumerate() {
@@ -81,7 +85,7 @@ async fn a_lease_is_not_collected_while_too_few_siblings_can_be_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_renewed_lease_lasts_from_the_renewal() {
-    let net = Net::with(4).await;
+    let net = Net::timed(4, hourly()).await;
     let (owner, pairs) = (net.owner(77), net.pairs());
     let stripe = owner.stripe(b"some bytes", (1, 1), 1);
     for (place, pair) in pairs.iter().enumerate() {
@@ -129,9 +133,7 @@ async fn a_deletion_reaches_a_mirror_that_was_away() {
     let deleted = owner.ask(pair.primary(), Request::Delete { tombstones, both: true }).await;
     assert_eq!(deleted, Ok(Response::Done));
     assert_eq!(disk.usage().shards, 1);
-    let seed =
-        (1..=2).find(|seed| SecretKey::from_seed(&[*seed; 32]).public().node_id() == pair.mirror());
-    net.start(seed.unwrap(), Arc::clone(&disk)).await;
+    net.start_again(pair.mirror(), Arc::clone(&disk)).await;
     net.until("the mirror heard of the deletion", |_| disk.usage().shards == 0).await;
 }
 

@@ -2,6 +2,7 @@
 //! other. Time is paused, randomness counted, so every run is the same.
 #![cfg(test)]
 
+mod clock;
 mod forming;
 mod hostile;
 mod keeping;
@@ -11,3 +12,4 @@ mod network;
 mod reading;
 mod records;
 mod storing;
+mod traitor;

@@ -12,7 +12,7 @@ use defs_core::geometry::Geometry;
 use defs_core::ids::{NetworkId, NodeId, PairId};
 use defs_core::message::{Hello, Reason, Refusal, Request, Response, StoreShard};
 use defs_core::network::{Admission, Genesis, Labels, PairRecord};
-use defs_core::port::{Clock, Peers, Randomness, Reply, UnixMillis};
+use defs_core::port::{Clock as _, Peers, Randomness, Reply};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Lock, Operations, Session, Signed, Statement as _};
 use defs_core::stripe::{ShardHead, StripeDescriptor};
@@ -20,28 +20,13 @@ use defs_engine::{Engine, EngineConfig, Timings, World};
 use defs_identity::script::lock_p2pkh;
 use defs_identity::{Address, SecretKey, sign_statement};
 use defs_port_suite::{MemoryDisk, MemoryNetwork, MemoryPeers};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) const START: UnixMillis = UnixMillis(1_800_000_000_000);
+use crate::clock::TestClock;
+
 pub(crate) const CAPACITY: u64 = 64 << 20;
 pub(crate) const HOUR_MS: u64 = 3_600_000;
-
-#[derive(Debug, Clone)]
-pub(crate) struct TestClock(pub(crate) Instant);
-
-impl Clock for TestClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis(START.0 + u64::try_from(self.0.elapsed().as_millis()).unwrap())
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
 
 /// Counts up: every draw differs, every run is the same.
 #[derive(Debug)]
@@ -70,6 +55,8 @@ impl World for Memory {
 pub(crate) struct Node {
     pub(crate) engine: Arc<Engine<Memory>>,
     pub(crate) disk: Arc<MemoryDisk>,
+    /// Its own: others stay right when it is set.
+    pub(crate) clock: TestClock,
     stop: CancellationToken,
 }
 
@@ -115,7 +102,7 @@ impl Net {
             nodes: BTreeMap::new(),
             genesis,
             invite,
-            clock: TestClock(Instant::now()),
+            clock: TestClock::new(),
             tasks: TaskTracker::new(),
             timings,
         }
@@ -135,12 +122,18 @@ impl Net {
         };
         let random = TestRandom(id, AtomicU64::default());
         let ports = (self.net.peers(id), Arc::clone(&disk));
-        let engine = Engine::open(config, key, ports, (self.clock.clone(), random)).await.unwrap();
+        let clock = self.clock.another();
+        let engine = Engine::open(config, key, ports, (clock.clone(), random)).await.unwrap();
         self.net.serve(id, Arc::clone(&engine));
         let stop = CancellationToken::new();
         engine.start(&self.tasks, &stop);
-        self.nodes.insert(id, Node { engine, disk, stop });
+        self.nodes.insert(id, Node { engine, disk, clock, stop });
         id
+    }
+
+    /// Starts a node again that was killed.
+    pub(crate) async fn start_again(&mut self, node: NodeId, disk: Arc<MemoryDisk>) {
+        assert_eq!(self.start(seed_of(&node), disk).await, node);
     }
 
     /// Switches a node off; what is on its disk stays.
@@ -184,6 +177,12 @@ impl Net {
             clock: self.clock.clone(),
         }
     }
+}
+
+/// The seed whose key is that of `node`.
+pub(crate) fn seed_of(node: &NodeId) -> u8 {
+    let is_of = |seed: &u8| SecretKey::from_seed(&[*seed; 32]).public().node_id() == *node;
+    (1..=u8::MAX).find(is_of).unwrap()
 }
 
 /// A client with one lock for all that it stores.

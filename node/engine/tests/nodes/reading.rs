@@ -9,7 +9,8 @@ use defs_core::message::{Hello, ReadShard, Reason, Request, Response, ShardKey};
 use defs_core::statement::Session;
 use defs_identity::sign_statement;
 
-use crate::network::{HOUR_MS, Net, Owner, START, reason};
+use crate::clock::START;
+use crate::network::{HOUR_MS, Net, Owner, reason};
 
 async fn read(
     owner: &Owner,
