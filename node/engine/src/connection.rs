@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use defs_core::ids::{LockHash, NodeId};
-use defs_core::port::UnixMillis;
 use defs_core::statement::{Operations, Session};
+use defs_identity::{CLOCK_SKEW, UnixTime};
 
 /// Sessions that one peer may hold: each file has a lock of its own, and a client that
 /// reads more files opens the older ones anew.
@@ -29,7 +29,7 @@ struct Connection {
 #[derive(Debug, Clone, Copy)]
 struct Open {
     operations: Operations,
-    not_after: UnixMillis,
+    not_after: UnixTime,
     number: u64,
 }
 
@@ -60,7 +60,7 @@ impl Connections {
         connection.opened += 1;
         let open = Open {
             operations: session.operations,
-            not_after: UnixMillis(session.not_after_ms),
+            not_after: UnixTime::from_millis(session.not_after_ms),
             number: connection.opened,
         };
         connection.sessions.insert(session.lock.hash(), open);
@@ -72,17 +72,20 @@ impl Connections {
         }
     }
 
-    /// Whether `peer` has a session on `lock` that covers `operations` now.
+    /// Whether `peer` has a session on `lock` that covers `operations` now. One that ended
+    /// within the skew of honest clocks does: it could still be opened.
     pub(crate) fn allows(
         &self,
         peer: &NodeId,
         lock: &LockHash,
         operations: Operations,
-        now: UnixMillis,
+        now: UnixTime,
     ) -> bool {
         let connections = self.lock();
         let session = connections.get(peer).and_then(|connection| connection.sessions.get(lock));
-        session.is_some_and(|open| open.operations.allow(operations) && now <= open.not_after)
+        session.is_some_and(|open| {
+            open.operations.allow(operations) && now <= open.not_after.after(CLOCK_SKEW)
+        })
     }
 
     /// The last connection to `peer` closed.
@@ -100,6 +103,11 @@ mod tests {
     use defs_core::statement::Lock;
 
     use super::*;
+
+    /// The last moment of a session that ends at second 1, five minutes on.
+    const LAST: UnixTime = UnixTime::from_millis(301_000);
+    const OVER: UnixTime = UnixTime::from_millis(301_001);
+    const EARLY: UnixTime = UnixTime::from_millis(1);
 
     fn session(client: NodeId, lock: u8) -> Session {
         Session {
@@ -120,7 +128,7 @@ mod tests {
         let session = session(peer, 5);
         connections.open(&session);
         let allows = |connections: &Connections| {
-            connections.allows(&peer, &session.lock.hash(), Operations::READ, UnixMillis(1000))
+            connections.allows(&peer, &session.lock.hash(), Operations::READ, LAST)
         };
         assert!(allows(&connections));
         connections.forget(&peer);
@@ -136,10 +144,10 @@ mod tests {
         connections.open(&session);
         let lock = session.lock.hash();
         let other = Lock::new(vec![6]).unwrap().hash();
-        assert!(!connections.allows(&peer, &other, Operations::READ, UnixMillis(1)));
-        assert!(!connections.allows(&peer, &lock, Operations::RENEW, UnixMillis(1)));
-        assert!(!connections.allows(&peer, &lock, Operations::READ, UnixMillis(1001)));
-        assert!(!connections.allows(&NodeId([2; 32]), &lock, Operations::READ, UnixMillis(1)));
+        assert!(!connections.allows(&peer, &other, Operations::READ, EARLY));
+        assert!(!connections.allows(&peer, &lock, Operations::RENEW, EARLY));
+        assert!(!connections.allows(&peer, &lock, Operations::READ, OVER));
+        assert!(!connections.allows(&NodeId([2; 32]), &lock, Operations::READ, EARLY));
     }
 
     #[test]
@@ -152,7 +160,7 @@ mod tests {
         }
         let allows = |number: u32| {
             let lock = Lock::new(number.to_le_bytes().to_vec()).unwrap().hash();
-            connections.allows(&peer, &lock, Operations::READ, UnixMillis(1))
+            connections.allows(&peer, &lock, Operations::READ, EARLY)
         };
         assert!(!allows(0));
         assert!(allows(1));

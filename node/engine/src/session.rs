@@ -2,7 +2,7 @@
 
 use defs_core::ids::{NetworkId, NodeId};
 use defs_core::message::{Hello, Reason, Refusal, Response, WIRE_VERSION};
-use defs_core::port::{Clock, Randomness};
+use defs_core::port::Randomness;
 use defs_core::statement::{Lock, Operations, Session, Signed, Statement};
 use defs_identity::{SessionTerms, authorise, check_session};
 
@@ -70,7 +70,7 @@ impl<W: World> Engine<W> {
         lock: &Lock,
         operations: Operations,
     ) -> Result<(), Refusal> {
-        let now = self.clock.now();
+        let now = self.unix_time();
         if self.membership.partner() == Some(*caller)
             || self.connections.allows(caller, &lock.hash(), operations, now)
         {

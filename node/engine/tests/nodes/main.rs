@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod clock;
+mod dates;
 mod forming;
 mod hostile;
 mod keeping;
