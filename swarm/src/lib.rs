@@ -22,6 +22,8 @@ mod family;
 mod frame;
 mod gossip;
 mod handle;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod kad;
 mod lane;
