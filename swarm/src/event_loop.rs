@@ -1,7 +1,9 @@
 //! The one task that owns libp2p's swarm: it connects, gossips and looks up. Bytes of
 //! exchanges never pass through here.
 
-use std::collections::{BTreeSet, HashSet};
+mod connecting;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,23 +11,22 @@ use defs_core::ids::{Locator, NodeId, PairId};
 use defs_core::message::Gossip;
 use defs_core::port::Service;
 use futures::StreamExt;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, autonat, identify, kad, mdns};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::addresses::{beyond_this_machine, tcp_first};
+use crate::addresses::beyond_this_machine;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::call::Caller;
-use crate::dialling::{Dialling, Retry, Wanted};
+use crate::dialling::Dialling;
 use crate::family::Family;
 use crate::handle::Shared;
 use crate::identity::{node_id, peer_id};
 use crate::kad::LookUps;
 use crate::opening::Answer;
-use crate::{dial_errors, gossip, kad as look_ups};
+use crate::{gossip, kad as look_ups};
 
 /// What the swarm's handles ask for.
 #[derive(Debug)]
@@ -47,9 +48,6 @@ pub(crate) struct View {
 
 /// How often a peer without enough company dials its bootstrap addresses again.
 const LONELY_TICK: Duration = Duration::from_secs(5);
-
-/// With fewer peers than this, or than it has bootstrap addresses, a peer is lonely.
-const COMPANY: usize = 3;
 
 pub(crate) struct EventLoop<S> {
     pub(crate) swarm: libp2p::Swarm<Behaviour>,
@@ -188,90 +186,11 @@ impl<S: Service> EventLoop<S> {
         }
     }
 
-    fn on_dial_failed(&mut self, peer: Option<PeerId>, dial: ConnectionId, error: &DialError) {
-        self.caller.counters.dial_failures.add(1);
-        let Some(peer) = peer else { return };
-        match self.dialling.retry(&peer, dial) {
-            Retry::Running => {}
-            Retry::Ours => self.dial(peer),
-            Retry::At(addresses) => self.dial_at(peer, addresses, Vec::new()),
-            Retry::No => self.give_up(peer, error),
-        }
-    }
-
-    fn open(&mut self, peer: PeerId, family: Family, answer: Answer) {
-        if self.swarm.is_connected(&peer) {
-            self.swarm.behaviour_mut().lanes.open(peer, family, answer);
-        } else if self.dialling.want(peer, family, answer) == Wanted::Dial {
-            self.dial(peer);
-        }
-    }
-
-    fn dial(&mut self, peer: PeerId) {
-        let known = node_id(&peer).map(|node| self.shared.book.of(&node)).unwrap_or_default();
-        let (tcp, other) = tcp_first(known);
-        if tcp.is_empty() {
-            self.dial_at(peer, other, tcp);
-        } else {
-            self.dial_at(peer, tcp, other);
-        }
-    }
-
-    fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, next: Vec<Multiaddr>) {
-        let dial = DialOpts::peer_id(peer)
-            .condition(PeerCondition::DisconnectedAndNotDialing)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            // A port used anew after a connection closed may still belong to that one.
-            .allocate_new_port()
-            .build();
-        let id = dial.connection_id();
-        match self.swarm.dial(dial) {
-            Ok(()) => self.dialling.began(&peer, id, next),
-            // Another part of libp2p dials already: its success or failure comes here too.
-            Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(error) => self.give_up(peer, &error),
-        }
-    }
-
-    fn give_up(&mut self, peer: PeerId, error: &DialError) {
-        self.dialling.failed(peer, &dial_errors::words(error));
-        if let Some(node) = node_id(&peer) {
-            self.caller.pool.forget(&node);
-        }
-    }
-
     fn on_identified(&mut self, peer: PeerId, info: &identify::Info) {
         let kad = self.swarm.behaviour().kad.protocol_names();
         let is_node = info.protocols.iter().any(|spoken| kad.contains(spoken));
         if is_node {
             self.add_to_kad(peer, beyond_this_machine(&info.listen_addrs));
-        }
-    }
-
-    fn on_discovered(&mut self, peer: PeerId, address: Multiaddr) {
-        self.add_to_kad(peer, vec![address]);
-        if !self.swarm.is_connected(&peer) {
-            self.dial(peer);
-        }
-    }
-
-    fn add_to_kad(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let (tcp, other) = tcp_first(addresses);
-        for address in if tcp.is_empty() { other } else { tcp } {
-            self.swarm.behaviour_mut().kad.add_address(&peer, address);
-        }
-    }
-
-    fn seek_company(&mut self) {
-        let company = self.swarm.connected_peers().collect::<HashSet<_>>().len();
-        if company >= COMPANY.min(self.bootstrap.len()) {
-            return;
-        }
-        for address in self.bootstrap.clone() {
-            if let Err(error) = self.swarm.dial(address.clone()) {
-                tracing::debug!(%address, %error, "a bootstrap address could not be dialled");
-            }
         }
     }
 }

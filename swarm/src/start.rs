@@ -1,7 +1,5 @@
 //! How a swarm starts, serves and ends.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +7,6 @@ use defs_core::body::Body;
 use defs_core::ids::NodeId;
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
 use defs_core::port::{Reply, Service, Verdict};
-use futures::StreamExt;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, SwarmBuilder, noise, tcp};
 use tokio::sync::{mpsc, watch};
@@ -41,9 +37,6 @@ const COMMANDS: usize = 1024;
 /// How long a connection without streams stays.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 
-/// How long the operating system may take to open the listening sockets.
-const LISTEN: Duration = Duration::from_secs(5);
-
 /// What a peer is to the network.
 pub(crate) enum Role {
     /// Serves others, gossips, and keeps a part of the hash table.
@@ -54,14 +47,14 @@ pub(crate) enum Role {
 
 /// A swarm that listens, but does not serve yet: whatever serves needs its handle first.
 pub struct Swarm {
-    swarm: libp2p::Swarm<Behaviour>,
-    early: Vec<SwarmEvent<BehaviourEvent>>,
+    pub(crate) swarm: libp2p::Swarm<Behaviour>,
+    pub(crate) early: Vec<SwarmEvent<BehaviourEvent>>,
     commands: mpsc::Receiver<Command>,
-    view: watch::Sender<View>,
+    pub(crate) view: watch::Sender<View>,
     handle: SwarmHandle,
     acceptor: Acceptor,
     bootstrap: Vec<Multiaddr>,
-    config: SwarmConfig,
+    pub(crate) config: SwarmConfig,
 }
 
 impl std::fmt::Debug for Swarm {
@@ -169,54 +162,6 @@ impl Swarm {
         let acceptor = Acceptor::default();
         Ok(Self { swarm, early, commands: queue, view, handle, acceptor, bootstrap, config })
     }
-
-    /// Listens everywhere it should, and waits until it knows the ports.
-    async fn listen(&mut self) -> Result<(), StartError> {
-        let mut waiting = Vec::new();
-        for address in self.config.listen.clone() {
-            check_free(address)?;
-            for multiaddr in [tcp_at(address), quic_at(address)] {
-                let listener = self.swarm.listen_on(multiaddr);
-                let failed =
-                    |error| StartError::Listen { address, source: io::Error::other(error) };
-                waiting.push((listener.map_err(failed)?, address));
-            }
-        }
-        let first = waiting.first().map(|(_, address)| *address);
-        let listening = async {
-            while !waiting.is_empty() {
-                let event = self.swarm.select_next_some().await;
-                match &event {
-                    SwarmEvent::NewListenAddr { listener_id, .. } => {
-                        waiting.retain(|(listener, _)| listener != listener_id);
-                    }
-                    SwarmEvent::ListenerClosed { listener_id, reason: Err(error), .. } => {
-                        let closed = waiting.iter().find(|(listener, _)| listener == listener_id);
-                        if let Some((_, address)) = closed {
-                            let source = io::Error::new(error.kind(), error.to_string());
-                            return Err(StartError::Listen { address: *address, source });
-                        }
-                    }
-                    _ => {}
-                }
-                self.early.push(event);
-            }
-            Ok(())
-        };
-        match (timeout(LISTEN, listening).await, first) {
-            (Ok(listened), _) => listened?,
-            (Err(_), Some(address)) => {
-                let source = io::Error::from(io::ErrorKind::TimedOut);
-                return Err(StartError::Listen { address, source });
-            }
-            (Err(_), None) => {}
-        }
-        // Whoever asks for the addresses before the event loop runs gets them too.
-        let addresses = self.swarm.listeners().cloned().collect();
-        self.view.send_modify(|view| view.listening = addresses);
-        self.early.retain(|event| !matches!(event, SwarmEvent::NewListenAddr { .. }));
-        Ok(())
-    }
 }
 
 /// A swarm at work. Dropping it stops it at once.
@@ -295,24 +240,6 @@ fn parse_all(texts: &[String]) -> Result<Vec<Multiaddr>, StartError> {
             text.parse().map_err(|source| StartError::Address { text: text.clone(), source })
         })
         .collect()
-}
-
-fn tcp_at(address: SocketAddr) -> Multiaddr {
-    Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
-}
-
-fn quic_at(address: SocketAddr) -> Multiaddr {
-    Multiaddr::from(address.ip()).with(Protocol::Udp(address.port())).with(Protocol::QuicV1)
-}
-
-/// libp2p listens with port reuse, so two processes at one port would share its
-/// connections unnoticed. A plain socket is refused there.
-fn check_free(address: SocketAddr) -> Result<(), StartError> {
-    let bound = TcpListener::bind(address).map(drop).and(UdpSocket::bind(address).map(drop));
-    bound.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortTaken { port: address.port(), address },
-        _ => StartError::Listen { address, source },
-    })
 }
 
 /// What a client serves.

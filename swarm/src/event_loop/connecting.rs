@@ -1,0 +1,105 @@
+//! Whom to dial, and what a failed dial means.
+
+use std::collections::HashSet;
+
+use defs_core::port::Service;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{Multiaddr, PeerId};
+
+use super::EventLoop;
+use crate::addresses::tcp_first;
+use crate::dial_errors;
+use crate::dialling::{Retry, Wanted};
+use crate::family::Family;
+use crate::identity::node_id;
+use crate::opening::Answer;
+
+/// With fewer peers than this, or than it has bootstrap addresses, a peer is lonely.
+const COMPANY: usize = 3;
+
+impl<S: Service> EventLoop<S> {
+    pub(super) fn on_dial_failed(
+        &mut self,
+        peer: Option<PeerId>,
+        dial: ConnectionId,
+        error: &DialError,
+    ) {
+        self.caller.counters.dial_failures.add(1);
+        let Some(peer) = peer else { return };
+        match self.dialling.retry(&peer, dial) {
+            Retry::Running => {}
+            Retry::Ours => self.dial(peer),
+            Retry::At(addresses) => self.dial_at(peer, addresses, Vec::new()),
+            Retry::No => self.give_up(peer, error),
+        }
+    }
+
+    pub(super) fn open(&mut self, peer: PeerId, family: Family, answer: Answer) {
+        if self.swarm.is_connected(&peer) {
+            self.swarm.behaviour_mut().lanes.open(peer, family, answer);
+        } else if self.dialling.want(peer, family, answer) == Wanted::Dial {
+            self.dial(peer);
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId) {
+        let known = node_id(&peer).map(|node| self.shared.book.of(&node)).unwrap_or_default();
+        let (tcp, other) = tcp_first(known);
+        if tcp.is_empty() {
+            self.dial_at(peer, other, tcp);
+        } else {
+            self.dial_at(peer, tcp, other);
+        }
+    }
+
+    fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, next: Vec<Multiaddr>) {
+        let dial = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            // A port used anew after a connection closed may still belong to that one.
+            .allocate_new_port()
+            .build();
+        let id = dial.connection_id();
+        match self.swarm.dial(dial) {
+            Ok(()) => self.dialling.began(&peer, id, next),
+            // Another part of libp2p dials already: its success or failure comes here too.
+            Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.give_up(peer, &error),
+        }
+    }
+
+    fn give_up(&mut self, peer: PeerId, error: &DialError) {
+        self.dialling.failed(peer, &dial_errors::words(error));
+        if let Some(node) = node_id(&peer) {
+            self.caller.pool.forget(&node);
+        }
+    }
+
+    pub(super) fn on_discovered(&mut self, peer: PeerId, address: Multiaddr) {
+        self.add_to_kad(peer, vec![address]);
+        if !self.swarm.is_connected(&peer) {
+            self.dial(peer);
+        }
+    }
+
+    pub(super) fn add_to_kad(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let (tcp, other) = tcp_first(addresses);
+        for address in if tcp.is_empty() { other } else { tcp } {
+            self.swarm.behaviour_mut().kad.add_address(&peer, address);
+        }
+    }
+
+    pub(super) fn seek_company(&mut self) {
+        let company = self.swarm.connected_peers().collect::<HashSet<_>>().len();
+        if company >= COMPANY.min(self.bootstrap.len()) {
+            return;
+        }
+        for address in self.bootstrap.clone() {
+            if let Err(error) = self.swarm.dial(address.clone()) {
+                tracing::debug!(%address, %error, "a bootstrap address could not be dialled");
+            }
+        }
+    }
+}
