@@ -37,6 +37,9 @@ impl Metrics {
             lanes_opened,
             lanes_refused,
             dial_failures,
+            relay_places,
+            relayed,
+            punched,
             gossip_sent: _,
             gossip_heard: _,
             gossip_dropped,
@@ -48,6 +51,9 @@ impl Metrics {
         peer.lanes_opened.set(*lanes_opened);
         peer.lanes_refused.follow(*lanes_refused);
         peer.dials_failed.follow(*dial_failures);
+        peer.relay_places.set(*relay_places);
+        peer.relayed.follow(*relayed);
+        peer.punched.follow(*punched);
         peer.gossip_dropped.follow(*gossip_dropped);
         peer.calls_failed.follow(families.iter().map(|family| family.calls_failed).sum());
         peer.bytes_sent.follow(families.iter().map(|family| family.bytes_out).sum());

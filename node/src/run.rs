@@ -179,3 +179,30 @@ async fn follow_addresses(engine: Arc<Engine<Real>>, peers: SwarmHandle, stop: C
         engine.set_addresses(peers.announced_addresses());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_is_set_to_reaches_its_connections() {
+        let of = |set: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            for (name, value) in set {
+                settings.set(name, value).unwrap();
+            }
+            swarm_config(&settings, zeroize::Zeroizing::new([1; 32]))
+        };
+        let Discovery { bootstrap, mdns, relay } = of(&[]).discovery;
+        assert_eq!((bootstrap, mdns, relay), (vec![], false, false));
+        let peer = "/ip4/192.0.2.1/tcp/4001";
+        let set = [("bootstrap", "on"), ("mdns", "on"), ("bootstrapPeers", peer)];
+        let Discovery { bootstrap, mdns, relay } = of(&set).discovery;
+        assert_eq!((bootstrap, mdns, relay), (vec![peer.to_owned()], true, true));
+        let listening = of(&[("listenAddress", "127.0.0.2"), ("port", "4002")]).listen;
+        assert_eq!(listening, ["127.0.0.2:4002".parse().unwrap()]);
+        let limited = of(&[("maxConnections", "8"), ("dialTimeout", "2s")]);
+        assert_eq!(limited.limits.connections, 8);
+        assert_eq!(limited.timeouts.dial, Duration::from_secs(2));
+    }
+}

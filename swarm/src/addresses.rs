@@ -45,31 +45,61 @@ impl AddressBook {
     }
 }
 
+/// Whether a relay stands between.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
 /// Those over TCP, and the rest. TCP carries nearly twice as many bytes a core as QUIC
 /// does here, so QUIC is for where TCP doesn't get through.
 pub(crate) fn tcp_first(addresses: Vec<Multiaddr>) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
     addresses.into_iter().partition(|address| {
-        address.iter().any(|part| matches!(part, Protocol::Tcp(_)))
-            && !address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+        address.iter().any(|part| matches!(part, Protocol::Tcp(_))) && !is_relayed(address)
     })
+}
+
+/// Those that the routing table dials at once: over one transport, and through relays.
+pub(crate) fn for_routing(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let (mut tcp, other) = tcp_first(addresses);
+    if tcp.is_empty() {
+        return other;
+    }
+    tcp.extend(other.into_iter().filter(is_relayed));
+    tcp
 }
 
 /// Those that mean something on another machine, or all where there are none.
 pub(crate) fn beyond_this_machine(addresses: &[Multiaddr]) -> Vec<Multiaddr> {
-    let is_local = |address: &Multiaddr| {
-        address.iter().any(|part| match part {
-            Protocol::Ip4(ip) => ip.is_loopback(),
-            Protocol::Ip6(ip) => ip.is_loopback(),
-            _ => false,
-        })
-    };
     let beyond: Vec<_> = addresses.iter().filter(|address| !is_local(address)).cloned().collect();
     if beyond.is_empty() { addresses.to_vec() } else { beyond }
+}
+
+fn is_local(address: &Multiaddr) -> bool {
+    address.iter().any(|part| match part {
+        Protocol::Ip4(ip) => ip.is_loopback(),
+        Protocol::Ip6(ip) => ip.is_loopback(),
+        _ => false,
+    })
+}
+
+/// What a peer's card says: where it was found to be dialled, else where it listens. With
+/// a place at a relay both are said, the relay first: a neighbour behind the same router
+/// may dial what nobody else can.
+pub(crate) fn to_announce(listening: &[Multiaddr], found: &[Multiaddr]) -> Vec<Multiaddr> {
+    let (relayed, direct): (Vec<_>, Vec<_>) = found.iter().cloned().partition(is_relayed);
+    if !direct.is_empty() || relayed.is_empty() {
+        return beyond_this_machine(if direct.is_empty() { listening } else { &direct });
+    }
+    let near = listening.iter().filter(|address| !is_local(address)).cloned();
+    relayed.into_iter().chain(near).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RELAYED: &str =
+        "/ip4/198.51.100.1/tcp/1/p2p/QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC/p2p-circuit";
 
     #[test]
     fn the_book_replaces_what_it_knew_and_forgets_the_oldest_when_full() {
@@ -93,6 +123,30 @@ mod tests {
         let [tcp, quic]: [Multiaddr; 2] =
             ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/udp/1/quic-v1"].map(|a| a.parse().unwrap());
         assert_eq!(tcp_first(vec![quic.clone(), tcp.clone()]), (vec![tcp], vec![quic]));
+    }
+
+    #[test]
+    fn the_routing_table_dials_one_transport_and_relays() {
+        let [tcp, quic, relayed]: [Multiaddr; 3] =
+            ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/udp/1/quic-v1", RELAYED]
+                .map(|a| a.parse().unwrap());
+        let all = vec![quic.clone(), relayed.clone(), tcp.clone()];
+        assert_eq!(for_routing(all), vec![tcp, relayed.clone()]);
+        let without_tcp = vec![quic.clone(), relayed.clone()];
+        assert_eq!(for_routing(without_tcp), vec![quic, relayed]);
+    }
+
+    #[test]
+    fn a_place_at_a_relay_is_announced_before_where_only_neighbours_can_dial() {
+        let [here, near, found, relayed]: [Multiaddr; 4] =
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.0.2/tcp/1", "/ip4/192.0.2.1/tcp/1", RELAYED]
+                .map(|a| a.parse().unwrap());
+        let listening = [here, near.clone()];
+        let hidden = to_announce(&listening, std::slice::from_ref(&relayed));
+        assert_eq!(hidden, vec![relayed.clone(), near.clone()]);
+        assert_eq!(to_announce(&listening, &[relayed, found.clone()]), vec![found.clone()]);
+        assert_eq!(to_announce(&listening, std::slice::from_ref(&found)), vec![found]);
+        assert_eq!(to_announce(&listening, &[]), vec![near]);
     }
 
     #[test]

@@ -36,6 +36,30 @@ const CONNECTIONS_OF_PEER_MAX: u32 = 4;
 /// Handshakes at once, each way: they cost a signature each.
 const HANDSHAKES_MAX: u32 = 128;
 
+/// Of the machine's memory, what a node may use before it takes no new connection.
+const MEMORY_SHARE: f64 = 0.8;
+
+/// Nodes for which a relay keeps a place.
+const RELAY_PLACES_MAX: usize = 256;
+
+/// Connections that a relay carries: 16 KiB of buffers each.
+const CIRCUITS_MAX: usize = 256;
+
+/// Of those, what one peer may have part in, at either end.
+const CIRCUITS_OF_PEER_MAX: usize = 64;
+
+/// After so long a relayed connection is made anew: a day's worth ends with the day.
+const CIRCUIT_TIME_MAX: Duration = Duration::from_hours(24);
+
+/// The same for bytes: a thousand of the largest shards.
+const CIRCUIT_BYTES_MAX: u64 = 64 << 30;
+
+/// When a node first asks whether it can be dialled: its connections stand by then.
+const PROBE_AFTER: Duration = Duration::from_secs(5);
+
+/// How often it asks until it is sure, and one peer at most.
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+
 /// How often the routing table is refreshed.
 const REFRESH: Duration = Duration::from_secs(60);
 
@@ -56,6 +80,13 @@ pub(crate) struct Behaviour {
     pub(crate) lanes: opening::Behaviour,
 }
 
+impl Behaviour {
+    /// Whether this peer carries connections of others.
+    pub(crate) fn is_relay(&self) -> bool {
+        self.relay.is_enabled()
+    }
+}
+
 type SetUpError = Box<dyn Error + Send + Sync>;
 
 impl Behaviour {
@@ -72,22 +103,20 @@ impl Behaviour {
         let identify = identify::Config::new(PROGRAM.to_owned(), key.public())
             .with_agent_version(format!("defs/{}", env!("CARGO_PKG_VERSION")))
             // The address book and the routing table know whom to dial where, TCP first.
-            .with_cache_size(0);
+            .with_cache_size(0)
+            // Whoever gets a place at a relay is found there by those who know it already.
+            .with_push_listen_addr_updates(true);
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits(&config.limits)),
-            memory: config
-                .limits
-                .memory_bytes
-                .map(memory_connection_limits::Behaviour::with_max_bytes)
-                .into(),
+            memory: memory_limit(&config.limits, is_node).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             kad: kademlia(me, is_node),
             gossip: is_node.then(gossipsub).transpose()?.into(),
-            relay: discovery.relay.then(|| relay::Behaviour::new(me, <_>::default())).into(),
+            relay: discovery.relay.then(|| relay::Behaviour::new(me, relay_limits())).into(),
             relayed,
             hole_punching: dcutr::Behaviour::new(me),
-            reachability: is_node.then(|| autonat::Behaviour::new(me, <_>::default())).into(),
+            reachability: is_node.then(|| autonat::Behaviour::new(me, reachability())).into(),
             mdns: discovery.mdns.then(mdns).transpose()?.into(),
             lanes: opening::Behaviour::new(match role {
                 Role::Node(acceptor) => Some(Arc::clone(acceptor)),
@@ -103,6 +132,37 @@ fn connection_limits(limits: &Limits) -> ConnectionLimits {
         .with_max_established_per_peer(Some(CONNECTIONS_OF_PEER_MAX))
         .with_max_pending_incoming(Some(HANDSHAKES_MAX))
         .with_max_pending_outgoing(Some(HANDSHAKES_MAX))
+}
+
+/// A client's memory is its program's; a node without a limit has its share of the machine.
+fn memory_limit(limits: &Limits, is_node: bool) -> Option<memory_connection_limits::Behaviour> {
+    let share = || memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE);
+    let given = limits.memory_bytes.map(memory_connection_limits::Behaviour::with_max_bytes);
+    given.or_else(|| is_node.then(share))
+}
+
+/// libp2p's own limits are for introductions: 128 KiB and two minutes, less than a shard.
+/// Who may ask how often is libp2p's.
+fn relay_limits() -> relay::Config {
+    relay::Config {
+        max_reservations: RELAY_PLACES_MAX,
+        max_circuits: CIRCUITS_MAX,
+        max_circuits_per_peer: CIRCUITS_OF_PEER_MAX,
+        max_circuit_duration: CIRCUIT_TIME_MAX,
+        max_circuit_bytes: CIRCUIT_BYTES_MAX,
+        ..relay::Config::default()
+    }
+}
+
+/// Sooner than libp2p's quarter of a minute and minute and a half: until its first answer
+/// a node that nobody can dial is cut off.
+fn reachability() -> autonat::Config {
+    autonat::Config {
+        boot_delay: PROBE_AFTER,
+        retry_interval: PROBE_EVERY,
+        throttle_server_period: PROBE_EVERY,
+        ..autonat::Config::default()
+    }
 }
 
 fn kademlia(me: PeerId, is_node: bool) -> kad::Behaviour<MemoryStore> {

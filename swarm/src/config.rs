@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 pub struct SwarmConfig {
     /// The node's P-256 key.
     pub secret: Zeroizing<[u8; 32]>,
-    /// Where to listen, over TCP and QUIC each; port 0 takes any. Clients listen nowhere.
+    /// Where to listen, over TCP and QUIC each; port 0 takes any. Clients listen nowhere;
+    /// a node that does is reached through its bootstrap peers, if they relay.
     pub listen: Vec<SocketAddr>,
     /// Where others reach this node, as multiaddresses, if not where it listens.
     pub external: Vec<String>,
@@ -69,7 +70,8 @@ pub struct Limits {
     /// Rooms of 256 KiB for frames of bodies that are kept for the next ones: as many as a
     /// busy peer has under way. More may be in use at once.
     pub frames_kept: usize,
-    /// Resident memory above which no new connection is taken.
+    /// Resident memory above which no new connection is made; else a node takes four
+    /// fifths of the machine's, and a client has no limit.
     pub memory_bytes: Option<usize>,
 }
 

@@ -8,6 +8,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
+use crate::addresses::is_relayed;
 use crate::family::Family;
 use crate::opening::{Answer, NotOpened};
 
@@ -15,7 +16,8 @@ use crate::opening::{Answer, NotOpened};
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// A machine where nothing listens over TCP says so sooner, and then nothing listens over
-/// QUIC either, which would take its whole time to find out. Silence is a firewall's.
+/// QUIC either, which would take its whole time to find out. Silence is a firewall's. A
+/// relay is another machine: it is tried in both cases.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// Peers whose failure is remembered, and peers waited for.
@@ -88,9 +90,11 @@ impl Dialling {
             None => Retry::No,
             Some(Waiting { dial: None, .. }) => Retry::Ours,
             Some(waiting) if waiting.dial == Some(dial) => {
-                let next = std::mem::take(&mut waiting.next);
-                let was_silent = waiting.since.is_some_and(|since| since.elapsed() >= SILENCE);
-                if was_silent && !next.is_empty() { Retry::At(next) } else { Retry::No }
+                let mut next = std::mem::take(&mut waiting.next);
+                if waiting.since.is_none_or(|since| since.elapsed() < SILENCE) {
+                    next.retain(is_relayed);
+                }
+                if next.is_empty() { Retry::No } else { Retry::At(next) }
             }
             Some(_) => Retry::Running,
         }
@@ -122,4 +126,27 @@ pub(crate) enum Retry {
     At(Vec<Multiaddr>),
     /// Our dial still runs.
     Running,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    const RELAYED: &str =
+        "/ip4/198.51.100.1/tcp/1/p2p/QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC/p2p-circuit";
+
+    #[test]
+    fn where_nothing_listens_only_relays_are_left_to_try() {
+        let (peer, dial) = (PeerId::random(), ConnectionId::new_unchecked(7));
+        let [quic, relayed]: [Multiaddr; 2] =
+            ["/ip4/192.0.2.1/udp/1/quic-v1", RELAYED].map(|a| a.parse().unwrap());
+        let mut dialling = Dialling::default();
+        let (answer, _opened) = oneshot::channel();
+        assert_eq!(dialling.want(peer, Family::Pair, answer), Wanted::Dial);
+        dialling.began(&peer, dial, vec![quic, relayed.clone()]);
+        assert_eq!(dialling.retry(&peer, dial), Retry::At(vec![relayed]));
+        dialling.began(&peer, dial, Vec::new());
+        assert_eq!(dialling.retry(&peer, dial), Retry::No);
+    }
 }

@@ -2,6 +2,7 @@
 //! exchanges never pass through here.
 
 mod connecting;
+mod reaching;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,15 +18,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::addresses::beyond_this_machine;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::call::Caller;
+use crate::config::SwarmConfig;
 use crate::dialling::Dialling;
 use crate::family::Family;
 use crate::handle::Shared;
 use crate::identity::{node_id, peer_id};
 use crate::kad::LookUps;
 use crate::opening::Answer;
+use crate::places::Places;
 use crate::{gossip, kad as look_ups};
 
 /// What the swarm's handles ask for.
@@ -46,8 +48,24 @@ pub(crate) struct View {
     pub(crate) external: Vec<Multiaddr>,
 }
 
-/// How often a peer without enough company dials its bootstrap addresses again.
-const LONELY_TICK: Duration = Duration::from_secs(5);
+/// How often a peer without enough company dials its bootstrap addresses again, and one
+/// without enough places at relays asks for them.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Who knows where this peer can be dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReachedAt {
+    /// Whoever runs it: it was told what to announce.
+    Told,
+    /// It finds out.
+    Unknown,
+}
+
+impl ReachedAt {
+    pub(crate) fn of(config: &SwarmConfig) -> Self {
+        if config.external.is_empty() { Self::Unknown } else { Self::Told }
+    }
+}
 
 pub(crate) struct EventLoop<S> {
     pub(crate) swarm: libp2p::Swarm<Behaviour>,
@@ -59,6 +77,8 @@ pub(crate) struct EventLoop<S> {
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) dialling: Dialling,
     pub(crate) look_ups: LookUps,
+    pub(crate) places: Places,
+    pub(crate) reached_at: ReachedAt,
 }
 
 type Event = SwarmEvent<BehaviourEvent>;
@@ -69,13 +89,14 @@ impl<S: Service> EventLoop<S> {
         for event in early {
             self.on_event(event);
         }
-        let mut lonely = lonely_tick();
+        self.vouch_as_relay();
+        let mut ticks = ticks();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(command) = self.commands.recv() => self.on_command(command),
-                _ = lonely.tick() => self.seek_company(),
+                _ = ticks.tick() => self.on_tick(),
             }
         }
     }
@@ -101,7 +122,8 @@ impl<S: Service> EventLoop<S> {
     fn on_event(&mut self, event: Event) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::ConnectionEstablished { peer_id, num_established, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
+                self.on_reached(peer_id, &endpoint);
                 self.on_connected(peer_id, num_established.get());
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established, .. } => {
@@ -110,15 +132,13 @@ impl<S: Service> EventLoop<S> {
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 self.on_dial_failed(peer_id, connection_id, &error);
             }
-            SwarmEvent::NewListenAddr { address, .. } => self.view.send_modify(|view| {
-                view.listening.push(address);
-            }),
-            SwarmEvent::ExpiredListenAddr { address, .. } => self.view.send_modify(|view| {
-                view.listening.retain(|other| *other != address);
-            }),
-            SwarmEvent::ExternalAddrConfirmed { address } => self.view.send_modify(|view| {
-                view.external.push(address);
-            }),
+            SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.on_not_listening(&[address]),
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                self.on_not_listening(&addresses);
+                self.on_listener_closed(listener_id, reason);
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } => self.on_confirmed(address),
             SwarmEvent::ExternalAddrExpired { address } => self.view.send_modify(|view| {
                 view.external.retain(|other| *other != address);
             }),
@@ -137,12 +157,12 @@ impl<S: Service> EventLoop<S> {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identified(peer_id, &info);
             }
-            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
-                found.into_iter().for_each(|(peer, address)| self.on_discovered(peer, address));
-            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_discovered(found),
             BehaviourEvent::Reachability(autonat::Event::StatusChanged { new, .. }) => {
-                tracing::info!(?new, "reachability from outside changed");
+                self.on_reachability(&new);
             }
+            BehaviourEvent::Relay(event) => self.on_relay(&event),
+            BehaviourEvent::HolePunching(event) => self.on_punched(&event),
             other => tracing::trace!(?other, "nothing to do"),
         }
     }
@@ -186,17 +206,15 @@ impl<S: Service> EventLoop<S> {
         }
     }
 
-    fn on_identified(&mut self, peer: PeerId, info: &identify::Info) {
-        let kad = self.swarm.behaviour().kad.protocol_names();
-        let is_node = info.protocols.iter().any(|spoken| kad.contains(spoken));
-        if is_node {
-            self.add_to_kad(peer, beyond_this_machine(&info.listen_addrs));
-        }
+    fn on_tick(&mut self) {
+        self.seek_company();
+        self.keep_places();
+        self.close_outlived();
     }
 }
 
-fn lonely_tick() -> Interval {
-    let mut tick = interval(LONELY_TICK);
+fn ticks() -> Interval {
+    let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick
 }

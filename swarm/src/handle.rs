@@ -10,7 +10,7 @@ use defs_core::port::{CallError, Peers, Publish, Reply};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::addresses::{AddressBook, beyond_this_machine};
+use crate::addresses::{AddressBook, is_relayed, to_announce};
 use crate::call::Caller;
 use crate::event_loop::{Command, View};
 use crate::stats::SwarmStats;
@@ -51,19 +51,20 @@ impl SwarmHandle {
     }
 
     /// Where others reach this peer, for its card: what it was told or has found out,
-    /// else where it listens.
+    /// else where it listens; the places that relays keep for a peer that can't be dialled.
     #[must_use]
     pub fn announced_addresses(&self) -> Vec<String> {
         let view = self.view.borrow();
-        let known = if view.external.is_empty() { &view.listening } else { &view.external };
-        let known = beyond_this_machine(known);
-        known.iter().take(ADDRESSES_MAX).map(Multiaddr::to_string).collect()
+        let announced = to_announce(&view.listening, &view.external);
+        announced.iter().take(ADDRESSES_MAX).map(Multiaddr::to_string).collect()
     }
 
     /// What the swarm has done so far.
     #[must_use]
     pub fn stats(&self) -> SwarmStats {
-        self.caller.counters.snapshot()
+        let view = self.view.borrow();
+        let places = view.external.iter().filter(|address| is_relayed(address)).count();
+        self.caller.counters.snapshot(places as u64)
     }
 }
 

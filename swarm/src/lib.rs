@@ -31,6 +31,7 @@ mod lane;
 mod listening;
 mod muxer;
 mod opening;
+mod places;
 mod pool;
 mod served;
 mod start;

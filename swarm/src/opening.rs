@@ -17,14 +17,14 @@ use libp2p::swarm::handler::{
     FullyNegotiatedOutbound,
 };
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
-    Stream, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm,
+    ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour, Stream,
+    StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{PeerId, StreamProtocol};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::connections::Connections;
 use crate::family::Family;
 
 /// Why no lane could be opened.
@@ -60,15 +60,16 @@ pub(crate) struct Behaviour {
     acceptor: Option<Acceptor>,
     // Filled and emptied by the event loop, which polls after every command: never long.
     asked: VecDeque<(PeerId, Open)>,
+    pub(crate) connections: Connections,
 }
 
 impl Behaviour {
     /// Without an acceptor, peers are told that nothing is spoken here.
     pub(crate) fn new(acceptor: Option<Acceptor>) -> Self {
-        Self { acceptor, asked: VecDeque::new() }
+        Self { acceptor, asked: VecDeque::new(), connections: Connections::default() }
     }
 
-    /// Opens a stream on any connection to `peer`.
+    /// Opens a stream on a connection to `peer`, a direct one if there is one.
     pub(crate) fn open(&mut self, peer: PeerId, family: Family, answer: Answer) {
         self.asked.push_back((peer, Open { family, answer }));
     }
@@ -103,7 +104,18 @@ impl NetworkBehaviour for Behaviour {
         Ok(self.handler(peer))
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(opened) => {
+                let is_relayed = opened.endpoint.is_relayed();
+                self.connections.opened(opened.peer_id, opened.connection_id, is_relayed);
+            }
+            FromSwarm::ConnectionClosed(closed) => {
+                self.connections.closed(closed.peer_id, closed.connection_id);
+            }
+            _ => {}
+        }
+    }
 
     fn on_connection_handler_event(
         &mut self,
@@ -117,7 +129,8 @@ impl NetworkBehaviour for Behaviour {
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         match self.asked.pop_front() {
             Some((peer_id, event)) => {
-                Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event })
+                let handler = self.connections.to_use(&peer_id);
+                Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler, event })
             }
             None => Poll::Pending,
         }

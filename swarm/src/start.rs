@@ -19,7 +19,7 @@ use crate::call::Caller;
 use crate::config::{StartError, SwarmConfig};
 use crate::dialling::Dialling;
 use crate::entrance::Entrance;
-use crate::event_loop::{Command, EventLoop, View};
+use crate::event_loop::{Command, EventLoop, ReachedAt, View};
 use crate::frame::Frames;
 use crate::gossip;
 use crate::handle::{Shared, SwarmHandle};
@@ -27,6 +27,7 @@ use crate::identity::{keypair, node_id};
 use crate::kad::LookUps;
 use crate::muxer;
 use crate::opening::Acceptor;
+use crate::places::Places;
 use crate::pool::Pool;
 use crate::served::Server;
 
@@ -54,6 +55,7 @@ pub struct Swarm {
     handle: SwarmHandle,
     acceptor: Acceptor,
     bootstrap: Vec<Multiaddr>,
+    places: Places,
     pub(crate) config: SwarmConfig,
 }
 
@@ -112,6 +114,8 @@ impl Swarm {
             bound: self.config.timeouts.shutdown,
         };
         let event_loop = EventLoop {
+            places: self.places,
+            reached_at: ReachedAt::of(&self.config),
             swarm: self.swarm,
             commands: self.commands,
             service,
@@ -158,9 +162,19 @@ impl Swarm {
             commands,
             view: reader,
         };
-        let early = Vec::new();
-        let acceptor = Acceptor::default();
-        Ok(Self { swarm, early, commands: queue, view, handle, acceptor, bootstrap, config })
+        let listens = !config.listen.is_empty() || ReachedAt::of(&config) == ReachedAt::Told;
+        let is_hidden = matches!(role, Role::Node(_)) && !listens;
+        Ok(Self {
+            swarm,
+            early: Vec::new(),
+            commands: queue,
+            view,
+            handle,
+            acceptor: Acceptor::default(),
+            places: Places::new(&bootstrap, is_hidden),
+            bootstrap,
+            config,
+        })
     }
 }
 

@@ -17,6 +17,12 @@ pub struct SwarmStats {
     pub lanes_refused: u64,
     /// Dials that failed.
     pub dial_failures: u64,
+    /// Relays that keep a place for this peer now, since it can't be dialled.
+    pub relay_places: u64,
+    /// Connections between others that this peer has relayed.
+    pub relayed: u64,
+    /// Relayed connections of this peer that were replaced by one it dialled directly.
+    pub punched: u64,
     /// Gossiped messages sent, heard, and dropped because the queue was full.
     pub gossip_sent: u64,
     /// See [`SwarmStats::gossip_sent`].
@@ -49,6 +55,8 @@ pub(crate) struct Counters {
     pub(crate) lanes_opened: Counter,
     pub(crate) lanes_refused: Counter,
     pub(crate) dial_failures: Counter,
+    pub(crate) relayed: Counter,
+    pub(crate) punched: Counter,
     pub(crate) gossip_sent: Counter,
     pub(crate) gossip_heard: Counter,
     pub(crate) gossip_dropped: Counter,
@@ -86,7 +94,7 @@ impl Counters {
         &self.families[family.index()]
     }
 
-    pub(crate) fn snapshot(&self) -> SwarmStats {
+    pub(crate) fn snapshot(&self, relay_places: u64) -> SwarmStats {
         let family = |counters: &FamilyCounters| FamilyStats {
             calls: counters.calls.get(),
             calls_failed: counters.calls_failed.get(),
@@ -100,6 +108,9 @@ impl Counters {
             lanes_opened: self.lanes_opened.get(),
             lanes_refused: self.lanes_refused.get(),
             dial_failures: self.dial_failures.get(),
+            relay_places,
+            relayed: self.relayed.get(),
+            punched: self.punched.get(),
             gossip_sent: self.gossip_sent.get(),
             gossip_heard: self.gossip_heard.get(),
             gossip_dropped: self.gossip_dropped.get(),

@@ -59,6 +59,18 @@ async fn no_more_connections_are_taken_than_were_set() {
     assert_eq!(served_of_five(512).await, 5);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_over_its_memory_takes_no_connection() {
+    for (memory, serves) in [(Some(1), false), (None, true)] {
+        let mut limited = config(1, &["127.0.0.1:0"]);
+        limited.limits.memory_bytes = memory;
+        let (node, _running) = serving(limited).await;
+        let (client, _client_running) = Swarm::start_client(config(2, &[])).unwrap();
+        client.learn(node.me(), &node.local_addresses());
+        assert_eq!(is_served(&client, node.me()).await, serves, "{memory:?}");
+    }
+}
+
 /// How long a peer is tried that takes connections and never says a word.
 async fn given_up_after(dial_timeout: Duration) -> Duration {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

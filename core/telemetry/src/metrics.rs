@@ -92,6 +92,9 @@ metrics! {
         lanes_opened: Level = "defs.peer.lanes_opened", "{lane}", "Lanes open to other peers.";
         lanes_refused: Count = "defs.peer.lanes_refused", "{lane}", "Lanes refused for a limit.";
         dials_failed: Count = "defs.peer.dials_failed", "{dial}", "Dials that failed.";
+        relay_places: Level = "defs.relay.places", "{relay}", "Relays that keep a place for this node, since nobody can dial it.";
+        relayed: Count = "defs.relay.relayed", "{connection}", "Connections between others that this node has relayed.";
+        punched: Count = "defs.relay.punched", "{connection}", "Relayed connections of this node that it replaced by a direct one.";
         calls_failed: Count = "defs.peer.calls_failed", "{call}", "Requests to other peers that got no answer.";
         bytes_sent: Count = "defs.peer.sent", "By", "Bytes of messages and bodies sent.";
         bytes_received: Count = "defs.peer.received", "By", "Bytes of messages and bodies received.";

@@ -8,7 +8,7 @@ use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 
 use super::EventLoop;
-use crate::addresses::tcp_first;
+use crate::addresses::{for_routing, tcp_first};
 use crate::dial_errors;
 use crate::dialling::{Retry, Wanted};
 use crate::family::Family;
@@ -43,7 +43,7 @@ impl<S: Service> EventLoop<S> {
         }
     }
 
-    fn dial(&mut self, peer: PeerId) {
+    pub(super) fn dial(&mut self, peer: PeerId) {
         let known = node_id(&peer).map(|node| self.shared.book.of(&node)).unwrap_or_default();
         let (tcp, other) = tcp_first(known);
         if tcp.is_empty() {
@@ -72,21 +72,22 @@ impl<S: Service> EventLoop<S> {
 
     fn give_up(&mut self, peer: PeerId, error: &DialError) {
         self.dialling.failed(peer, &dial_errors::words(error));
+        // Another part of libp2p may have dialled one more address of it in vain.
+        if self.swarm.is_connected(&peer) {
+            return;
+        }
         if let Some(node) = node_id(&peer) {
             self.caller.pool.forget(&node);
         }
-    }
-
-    pub(super) fn on_discovered(&mut self, peer: PeerId, address: Multiaddr) {
-        self.add_to_kad(peer, vec![address]);
-        if !self.swarm.is_connected(&peer) {
-            self.dial(peer);
+        // Left in the table, a peer that is gone would be dialled at every look-up. One
+        // that was cut off for a while comes back when either dials the other.
+        if matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. }) {
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
         }
     }
 
     pub(super) fn add_to_kad(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let (tcp, other) = tcp_first(addresses);
-        for address in if tcp.is_empty() { other } else { tcp } {
+        for address in for_routing(addresses) {
             self.swarm.behaviour_mut().kad.add_address(&peer, address);
         }
     }

@@ -1,7 +1,10 @@
 //! What only real connections can get wrong.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the tests' own helpers fail with them")]
 
+mod discovery;
 mod loopback;
+mod own_network;
+mod relays;
 
 use std::sync::Arc;
 use std::time::Duration;
