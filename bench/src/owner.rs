@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use defs_client::connect::{Connection, connect};
+use defs_client::connect::{Connection, Sought, connect};
 use defs_client::keys::open_key;
 use defs_client::{
     Client, ClientConfig, FileRef, GetOptions, Ports, PutOptions, Sink, Source, Ticket,
@@ -60,8 +60,9 @@ pub(crate) struct Looked {
 pub(crate) async fn run(args: &OwnerArgs) -> Result<()> {
     let settings = load_settings(None, environment(), Vec::new())?;
     let key = open_key(&args.home.join("key"), None)?;
-    let (peers, contacts) =
-        connect(&settings, &OsRandom, args.bootstrap.clone(), CONNECT_WITHIN).await?;
+    let bootstrap = args.bootstrap.clone();
+    let sought = Sought { bootstrap, network: None, within: CONNECT_WITHIN };
+    let (peers, contacts) = connect(&settings, &OsRandom, sought).await?;
     let compute = CpuPool::new(settings.workers)?;
     let ports = Ports { peers, clock: SystemClock::new(), random: OsRandom, compute };
     let config = ClientConfig::new(args.home.join("open-client"), key, contacts);

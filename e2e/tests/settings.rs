@@ -90,12 +90,41 @@ fn a_node_takes_settings_from_its_file_its_environment_and_its_flags() {
     fs::write(&path, other).unwrap();
     let named = format!("networkFile={}", path.display());
     let refused = user.run(&["nodes", "--set", &peer, "--set", &named]).unwrap();
-    assert!(refused.err.contains("belongs to network"), "{}", refused.err);
+    assert_eq!(refused.code, Some(4), "{}", refused.err);
+    assert!(refused.err.contains("1 answered, none of network"), "{}", refused.err);
     drop(node);
     let log = fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
     let lines = fs::read_to_string(&log).unwrap();
     let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert!(first["level"].is_string(), "{first}");
+}
+
+#[test]
+fn a_network_file_chooses_among_nodes_of_several_networks() {
+    let homes = User::without_key().unwrap();
+    let founder = |name: &str| {
+        let (folder, port, status_port) = (homes.home().join(name), free_port(), free_port());
+        let flags = ["--host", name, "--port", &port.to_string(), "--capacity", "100Mi"];
+        let node = Node::start(&folder, status_port, &flags, &[]);
+        (node, format!("/ip4/127.0.0.1/tcp/{port}"))
+    };
+    let [(_one, at_one), (_other, at_other)] = ["one", "other"].map(founder);
+    let peers = format!("bootstrapPeers={at_one},{at_other}");
+    let named = |name: &str| {
+        let file = homes.home().join(name).join("network");
+        format!("networkFile={}", file.display())
+    };
+    for name in ["one", "other"] {
+        let user = User::new().unwrap();
+        let cards = user.events(&["nodes", "--set", &peers, "--set", &named(name)]).unwrap();
+        let hosts: Vec<_> = cards.iter().map(|card| card["host"].as_str().unwrap()).collect();
+        assert_eq!(hosts, [name]);
+    }
+    // A folder that was used with one network is not used for another.
+    let user = User::new().unwrap();
+    user.events(&["nodes", "--set", &peers, "--set", &named("one")]).unwrap();
+    let refused = user.run(&["nodes", "--set", &peers, "--set", &named("other")]).unwrap();
+    assert!(refused.err.contains("belongs to network"), "{}", refused.err);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use defs_client::connect::{Connection, connect};
+use defs_client::connect::{Connection, Sought, connect};
 use defs_client::keys::{KeyStoreError, Passphrase, open_key};
 use defs_client::{Client, ClientConfig};
 use defs_core::body::Body;
@@ -105,15 +105,16 @@ pub(crate) fn key(home: &Home, passphrase_file: Option<&Path>) -> Result<defs_cl
 pub(crate) async fn open(args: &Args, home: &Home) -> Result<Opened> {
     let settings = settings(args)?;
     let identity = key(home, args.passphrase_file.as_deref())?;
+    let network = network(&settings)?;
     let bootstrap = bootstrap(&settings, home)?;
-    let (connection, contacts) =
-        connect(&settings, &OsRandom, bootstrap, CONNECT_WITHIN).await.map_err(|why| {
-            OpenedError::NoNetwork { why: format!("no node of the network was reached ({why})") }
-        })?;
+    let sought = Sought { bootstrap, network, within: CONNECT_WITHIN };
+    let (connection, contacts) = connect(&settings, &OsRandom, sought).await.map_err(|why| {
+        OpenedError::NoNetwork { why: format!("no node of the network was reached ({why})") }
+    })?;
     let config = ClientConfig {
         memory_budget: settings.memory_budget,
         buffer_size: settings.buffer_size,
-        network: network(&settings)?,
+        network,
         ..ClientConfig::new(home.client(), identity, contacts)
     };
     let ports = defs_client::Ports {

@@ -261,7 +261,7 @@ static TABLE: &[Setting] = &[
         flag: "network-file",
         default: "",
         side: Side::Both,
-        effect: "The file that names the network.",
+        effect: "The file that names the network: a node becomes a member of it, a client passes over nodes of others.",
         kind: Kind::OptionalPath(|it| &mut it.network_file),
     },
     Setting {
@@ -269,7 +269,7 @@ static TABLE: &[Setting] = &[
         flag: "bootstrap-peers",
         default: "",
         side: Side::Both,
-        effect: "The peers to ask first, as multiaddresses that end in /p2p/ and the peer's id.",
+        effect: "The peers to ask first, as multiaddresses; /p2p/ and the peer's id may follow.",
         kind: Kind::Addresses(|it| &mut it.bootstrap_peers),
     },
     Setting {
