@@ -85,15 +85,16 @@ pub(crate) async fn measure(
     machine: &Machine,
 ) -> Result<Vec<Row>> {
     let Dose { size, rounds, .. } = dose;
-    // What is stored, the file and its copy.
-    let room = size.0.saturating_mul(3).saturating_mul(u64::from(rounds) + 1);
+    // The file; of each round what is stored and two copies.
+    let room = size.0.saturating_mul(5).saturating_mul(u64::from(rounds) + 1);
     let mut nodes = Nodes::start(room).await?;
     let source = nodes.home().join("source");
     noise_file(&source, 1, size.0)?;
     File::open(&source)?.sync_all()?;
     let digest = digest_of(&source)?;
     let mut rows = vec![
-        Row::new("`defs up` of ten nodes until all pairs stand", nodes.ready, "s")
+        Row::new("`defs up` of ten new nodes, until all pairs stand", nodes.founded, "s"),
+        Row::new("`defs up` again, until all are ready", nodes.ready, "s")
             .wanted(Wanted::AtMost(1.0)),
         memory("node, idle", nodes.idle, 48.0),
     ];
@@ -112,7 +113,7 @@ pub(crate) async fn measure(
     let mut download = Rounds::new("download", size);
     for round in 0..rounds {
         say(&format!("download {} of {rounds}", round + 1))?;
-        download.moved.push(get(&nodes, round, &digest).await?);
+        download.moved.push(get(&nodes, round, "copy", &digest).await?);
     }
     let small_stored = stored_of_small(&nodes).await?;
     let peak = nodes.peak();
@@ -122,7 +123,7 @@ pub(crate) async fn measure(
     let mut degraded = Rounds::new("download without a pair", size);
     for round in 0..rounds {
         say(&format!("download without a pair, {} of {rounds}", round + 1))?;
-        degraded.moved.push(get(&nodes, round, &digest).await?);
+        degraded.moved.push(get(&nodes, round, "other", &digest).await?);
     }
 
     if machine.is_fast {
@@ -173,11 +174,13 @@ async fn moved(nodes: &Nodes, args: &[&str]) -> Result<Moved> {
     Ok(Moved::of(&ended, nodes.cpu()? - before))
 }
 
-async fn get(nodes: &Nodes, round: u32, digest: &blake3::Hash) -> Result<Moved> {
-    let (name, target) = (name_of(round), nodes.home().join("copy"));
+async fn get(nodes: &Nodes, round: u32, copy: &str, digest: &blake3::Hash) -> Result<Moved> {
+    let name = name_of(round);
+    // Each stays to the end: what is removed gives memory back that the next would touch
+    // anew (see `warm`).
+    let target = nodes.home().join(format!("{copy}-{round}"));
     let moved = moved(nodes, &["get", &name, "-o", path(&target)?]).await?;
     ensure!(digest_of(&target)? == *digest, "{name} came back with other bytes than were put");
-    fs::remove_file(&target)?;
     Ok(moved)
 }
 

@@ -32,6 +32,14 @@ impl Machine {
     }
 }
 
+/// Bytes that processes and the file cache could take now.
+pub(crate) fn available_memory() -> Result<u64> {
+    let text = field(&read("/proc/meminfo")?, "MemAvailable");
+    let kibibytes: u64 =
+        text.trim_end_matches(" kB").parse().context("memory that is no number")?;
+    Ok(kibibytes << 10)
+}
+
 fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("failed to read {path}"))
 }
@@ -57,6 +65,11 @@ impl fmt::Display for Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_has_memory_left() {
+        assert!(available_memory().unwrap() > 1 << 20);
+    }
 
     #[test]
     fn the_first_line_of_a_name_counts() {

@@ -15,6 +15,7 @@ mod process;
 mod run;
 mod small;
 mod table;
+mod warm;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -27,7 +27,9 @@ const BESIDES: u64 = 1 << 30;
 pub(crate) struct Nodes {
     user: User,
     pids: Vec<i64>,
-    /// Seconds until all pairs were formed.
+    /// Seconds until all of them, new, had founded a network and formed pairs.
+    pub(crate) founded: f64,
+    /// Seconds until they were ready when they were started again.
     pub(crate) ready: f64,
     /// The most that a node had resident then.
     pub(crate) idle: u64,
@@ -39,9 +41,13 @@ impl Nodes {
         has_room(bytes.saturating_add(BESIDES))?;
         say("starting ten nodes")?;
         // First, so that nodes that have started end with it whatever happens.
-        let mut nodes = Self { user: User::new()?, pids: Vec::new(), ready: 0.0, idle: 0 };
+        let user = User::new()?;
+        let mut nodes = Self { user, pids: Vec::new(), founded: 0.0, ready: 0.0, idle: 0 };
         let count = NODES.to_string();
-        nodes.ready = nodes.run(&["up", "--detach", "--nodes", &count]).await?.wall;
+        let up = ["up", "--detach", "--nodes", &count];
+        nodes.founded = nodes.run(&up).await?.wall;
+        nodes.run(&["down"]).await?;
+        nodes.ready = nodes.run(&up).await?.wall;
         nodes.pids = nodes.user.pids()?;
         ensure!(nodes.pids.len() as u64 == u64::from(NODES), "{} nodes run", nodes.pids.len());
         nodes.idle = nodes.most(|memory| memory.now);

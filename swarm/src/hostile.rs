@@ -13,15 +13,16 @@ use defs_wire::{decode_response, encode_gossip, encode_request};
 use futures::StreamExt as _;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
 use libp2p::swarm::{NetworkBehaviour, Stream, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, SwarmBuilder, noise, tcp};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use crate::behaviour::GOSSIP_MAX;
+use crate::frame::Frames;
 use crate::identity::{keypair, peer_id};
 use crate::lane::{Lane, LaneError, framed};
-use crate::{Family, Running, Swarm, SwarmConfig, SwarmHandle, opening};
+use crate::{Family, Running, Swarm, SwarmConfig, SwarmHandle, muxer, opening};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,7 +64,7 @@ impl Hostile {
         let wires = Wires { lanes: opening::Behaviour::new(None), gossip };
         let mut swarm = SwarmBuilder::with_existing_identity(keypair(&secret(2)).unwrap())
             .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .with_tcp(tcp::Config::default(), noise::Config::new, muxer::Upgrade::default)
             .unwrap()
             .with_behaviour(|_| wires)
             .unwrap()
@@ -114,7 +115,8 @@ impl Hostile {
     async fn lane(&mut self, family: Family) -> Lane<Stream> {
         let (answer, opened) = oneshot::channel();
         self.swarm.behaviour_mut().lanes.open(self.node, family, answer);
-        let mut lane = Lane::new(self.run(opened).await.unwrap().unwrap(), PATIENCE);
+        let mut lane =
+            Lane::new(self.run(opened).await.unwrap().unwrap(), PATIENCE, Frames::new(1));
         self.run(lane.await_greeting()).await.unwrap();
         lane
     }
