@@ -1,0 +1,312 @@
+//! Whether this node may still judge others: only while strictly more than half of the
+//! last agreed membership answers it. Who sees fewer is himself the one cut off, and
+//! heals nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use defs_core::ids::NodeId;
+use defs_core::network::Labels;
+use thiserror::Error;
+
+/// The time in which the membership may shrink by a tenth without a person. A split that
+/// lasts so long is noticed by somebody; a split of minutes can't talk itself into a
+/// majority.
+const SHRINK_WINDOW: Duration = Duration::from_secs(3600);
+
+/// The part of the membership that may go in one [`SHRINK_WINDOW`]: one in ten.
+const SHRINK_PART: usize = 10;
+
+/// The share of unreachable members, in percent, from which on nothing is healed: 1 to 50.
+/// More than 50 would let both halves of a split heal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FreezeAt(u8);
+
+/// Why a number is not a [`FreezeAt`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("healing can be frozen at 1 to 50 percent of unreachable members, not at {0}")]
+pub struct NotAFreezePoint(u8);
+
+impl FreezeAt {
+    /// Exactly half.
+    pub const HALF: Self = Self(50);
+
+    /// At `percent` unreachable members.
+    pub fn new(percent: u8) -> Result<Self, NotAFreezePoint> {
+        if (1..=50).contains(&percent) { Ok(Self(percent)) } else { Err(NotAFreezePoint(percent)) }
+    }
+
+    fn leaves_enough(self, reached: usize, all: usize) -> bool {
+        let away = all.saturating_sub(reached);
+        away.saturating_mul(100) < all.saturating_mul(usize::from(self.0))
+    }
+}
+
+/// Why a member is one no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// A person drained it.
+    Drained,
+    /// A person said that it is lost.
+    DeclaredLost,
+    /// A witnessed change of epoch replaced it.
+    Replaced,
+}
+
+/// Why a member still counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "the membership shrinks by one in ten an hour at most without a person: not before {at:?} of elapsed time"
+)]
+pub struct TooFast {
+    /// When it may go.
+    pub at: Duration,
+}
+
+/// The membership last agreed on: admitted nodes only, so that nodes made up by one party
+/// weigh nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Agreed {
+    members: BTreeMap<NodeId, Labels>,
+    /// When members were replaced, within the last shrink window.
+    replaced: VecDeque<Duration>,
+}
+
+impl Agreed {
+    /// The membership of these admitted nodes.
+    #[must_use]
+    pub fn new(members: impl IntoIterator<Item = (NodeId, Labels)>) -> Self {
+        Self { members: members.into_iter().collect(), replaced: VecDeque::new() }
+    }
+
+    /// Counts an admitted node from now on.
+    pub fn admit(&mut self, node: NodeId, labels: Labels) {
+        self.members.insert(node, labels);
+    }
+
+    /// Counts `node` no more. Replacements by the nodes themselves wait for their turn;
+    /// the word of a person doesn't.
+    pub fn leave(&mut self, node: &NodeId, why: Leave, now: Duration) -> Result<(), TooFast> {
+        if !self.members.contains_key(node) {
+            return Ok(());
+        }
+        if why == Leave::Replaced {
+            self.spend(now)?;
+        }
+        self.members.remove(node);
+        Ok(())
+    }
+
+    /// Admitted nodes that count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody counts.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether `node` counts, so that its word as a witness does too.
+    #[must_use]
+    pub fn has(&self, node: &NodeId) -> bool {
+        self.members.contains_key(node)
+    }
+
+    /// What is reachable now, by nodes and by hosts. A node reaches itself.
+    #[must_use]
+    pub fn standing(&self, freeze: FreezeAt, reaches: impl Fn(&NodeId) -> bool) -> Standing {
+        let hosts: BTreeSet<_> = self.members.values().map(machine).collect();
+        let reached: Vec<_> = self.members.iter().filter(|(node, _)| reaches(node)).collect();
+        let reached_hosts: BTreeSet<_> =
+            reached.iter().map(|(_, labels)| machine(labels)).collect();
+        let nodes = Count { reached: reached.len(), all: self.members.len() };
+        let hosts = Count { reached: reached_hosts.len(), all: hosts.len() };
+        Standing { nodes, hosts, freeze }
+    }
+
+    /// Takes one replacement from what the window allows. A membership of fewer than ten
+    /// has a longer window instead of a smaller part: of five nodes, one in two hours.
+    fn spend(&mut self, now: Duration) -> Result<(), TooFast> {
+        let whole = self.members.len().saturating_add(self.replaced.len());
+        let hours = SHRINK_PART.div_ceil(whole.clamp(1, SHRINK_PART));
+        let window = SHRINK_WINDOW.saturating_mul(u32::try_from(hours).unwrap_or(u32::MAX));
+        while self.replaced.front().is_some_and(|at| at.saturating_add(window) <= now) {
+            self.replaced.pop_front();
+        }
+        let whole = self.members.len().saturating_add(self.replaced.len());
+        let allowed = (whole.saturating_mul(hours) / SHRINK_PART).max(1);
+        match self.replaced.front() {
+            Some(first) if self.replaced.len() >= allowed => {
+                Err(TooFast { at: first.saturating_add(window) })
+            }
+            _ => {
+                self.replaced.push_back(now);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A host's name counts within its zone, a zone's within its region.
+fn machine(labels: &Labels) -> [&str; 3] {
+    [&labels.region, &labels.zone, &labels.host]
+}
+
+/// So many of so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Those that answer.
+    pub reached: usize,
+    /// All that count.
+    pub all: usize,
+}
+
+/// How much of the agreed membership is reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Admitted nodes.
+    pub nodes: Count,
+    /// Their hosts: a machine with many nodes has one voice here, so that it can't take
+    /// its own nodes for the majority when its network card fails.
+    pub hosts: Count,
+    freeze: FreezeAt,
+}
+
+impl Standing {
+    /// Whether healing may go on: strictly more than half of the nodes and of the hosts
+    /// answer. Exactly half freezes.
+    #[must_use]
+    pub fn may_heal(&self) -> bool {
+        let enough = |count: Count| {
+            count.reached.saturating_mul(2) > count.all
+                && self.freeze.leaves_enough(count.reached, count.all)
+        };
+        enough(self.nodes) && enough(self.hosts)
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nodes, hosts, .. } = self;
+        let verdict = if self.may_heal() { "healing goes on" } else { "healing is frozen" };
+        write!(
+            out,
+            "{verdict}: {} of {} nodes on {} of {} hosts answer",
+            nodes.reached, nodes.all, hosts.reached, hosts.all
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn node(number: u8) -> NodeId {
+        NodeId([number; 32])
+    }
+
+    fn labels(host: u8) -> Labels {
+        Labels { host: host.to_string(), ..Labels::default() }
+    }
+
+    fn agreed(nodes: u8, a_host: u8) -> Agreed {
+        Agreed::new((0..nodes).map(|number| (node(number), labels(number / a_host))))
+    }
+
+    fn sees(agreed: &Agreed, reached: impl Fn(u8) -> bool) -> Standing {
+        agreed.standing(FreezeAt::HALF, |node| reached(node.0[0]))
+    }
+
+    #[test]
+    fn exactly_half_freezes_and_one_more_heals() {
+        let agreed = agreed(6, 1);
+        let half = sees(&agreed, |number| number < 3);
+        assert!(!half.may_heal());
+        assert_eq!(half.to_string(), "healing is frozen: 3 of 6 nodes on 3 of 6 hosts answer");
+        assert!(sees(&agreed, |number| number < 4).may_heal());
+    }
+
+    #[test]
+    fn a_host_with_most_nodes_is_no_majority_alone() {
+        let big = (0..5).map(|number| (node(number), labels(0)));
+        let small = (5..7).map(|number| (node(number), labels(number)));
+        let agreed = Agreed::new(big.chain(small));
+        let alone = sees(&agreed, |number| number < 5);
+        assert_eq!(alone.nodes, Count { reached: 5, all: 7 });
+        assert_eq!(alone.hosts, Count { reached: 1, all: 3 });
+        assert!(!alone.may_heal());
+        // Nor do the two others heal without it: it may be they who are cut off.
+        assert!(!sees(&agreed, |number| number >= 5).may_heal());
+    }
+
+    #[test]
+    fn nodes_that_were_not_admitted_weigh_nothing() {
+        let agreed = agreed(4, 1);
+        assert!(!agreed.has(&node(9)));
+        assert!(!sees(&agreed, |number| !(2..=3).contains(&number)).may_heal());
+    }
+
+    #[test]
+    fn a_person_may_freeze_earlier_and_never_later() {
+        let agreed = agreed(10, 1);
+        let sees_seven = |at| agreed.standing(at, |node| node.0[0] < 7);
+        assert!(sees_seven(FreezeAt::HALF).may_heal());
+        assert!(!sees_seven(FreezeAt::new(30).unwrap()).may_heal());
+        assert_eq!(FreezeAt::new(51), Err(NotAFreezePoint(51)));
+        assert_eq!(FreezeAt::new(0), Err(NotAFreezePoint(0)));
+    }
+
+    #[test]
+    fn of_twenty_two_may_be_replaced_in_an_hour_and_a_person_is_not_bound() {
+        let mut agreed = agreed(20, 1);
+        assert_eq!(agreed.leave(&node(0), Leave::Replaced, HOUR), Ok(()));
+        assert_eq!(agreed.leave(&node(1), Leave::Replaced, HOUR), Ok(()));
+        let refused = agreed.leave(&node(2), Leave::Replaced, HOUR + HOUR / 2);
+        assert_eq!(refused, Err(TooFast { at: HOUR * 2 }));
+        assert_eq!(agreed.len(), 18);
+        assert_eq!(agreed.leave(&node(2), Leave::DeclaredLost, HOUR), Ok(()));
+        assert_eq!(agreed.leave(&node(3), Leave::Drained, HOUR), Ok(()));
+        assert_eq!(agreed.leave(&node(4), Leave::Replaced, HOUR * 2), Ok(()));
+        assert_eq!(agreed.len(), 15);
+    }
+
+    #[test]
+    fn of_five_one_may_be_replaced_in_two_hours() {
+        let mut agreed = agreed(5, 1);
+        assert_eq!(agreed.leave(&node(0), Leave::Replaced, HOUR), Ok(()));
+        let refused = agreed.leave(&node(1), Leave::Replaced, HOUR * 2);
+        assert_eq!(refused, Err(TooFast { at: HOUR * 3 }));
+        assert_eq!(agreed.leave(&node(1), Leave::Replaced, HOUR * 3), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn never_do_both_sides_of_a_split_heal(sides in prop::collection::vec(any::<bool>(), 1..60), a_host in 1_u8..5) {
+            let agreed = agreed(u8::try_from(sides.len()).unwrap(), a_host);
+            let side = |wanted: bool| sees(&agreed, |number| sides[usize::from(number)] == wanted);
+            prop_assert!(!(side(true).may_heal() && side(false).may_heal()));
+        }
+
+        #[test]
+        fn no_hour_sees_more_than_a_tenth_replaced(waits in prop::collection::vec(0_u64..1800, 1..60)) {
+            let mut agreed = agreed(100, 1);
+            let (mut now, mut gone) = (Duration::ZERO, Vec::new());
+            for (number, wait) in (0..).zip(waits) {
+                now += Duration::from_secs(wait);
+                if agreed.leave(&node(number), Leave::Replaced, now).is_ok() {
+                    gone.push(now);
+                }
+                let lately = gone.iter().filter(|at| **at + HOUR > now).count();
+                prop_assert!(lately * 10 <= agreed.len() + lately);
+            }
+        }
+    }
+}
