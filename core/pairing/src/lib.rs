@@ -4,4 +4,5 @@
 pub mod detector;
 pub mod majority;
 pub mod planner;
+pub mod score;
 pub mod witness;
