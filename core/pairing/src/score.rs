@@ -17,6 +17,8 @@ pub mod meters;
 mod points;
 mod weights;
 
+pub(crate) use self::points::log2_milli;
+
 /// What is scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
