@@ -3,6 +3,8 @@
 
 pub mod detector;
 pub mod majority;
+pub mod placement;
 pub mod planner;
+pub mod replacement;
 pub mod score;
 pub mod witness;
