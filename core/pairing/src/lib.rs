@@ -1,6 +1,7 @@
 //! Who should be paired with whom, and who is gone: pure decisions, the same for the
 //! operator and for nodes that organise themselves. No clock, no async, no I/O.
 
+pub mod balance;
 pub mod detector;
 pub mod majority;
 pub mod placement;
