@@ -84,7 +84,7 @@ struct Ahead {
 
 /// Bytes that are written between two syncs: a large file needs few of them, and what is
 /// left at its end is written in a blink.
-const SYNC_EVERY: u64 = 64 << 20;
+const SYNC_EVERY: u64 = 32 << 20;
 
 impl Ahead {
     /// `bytes` more were written to `file`. Waits for the sync before only if it is slower

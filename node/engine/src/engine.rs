@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::announce::Untold;
 use crate::config::{EngineConfig, World};
 use crate::connection::Connections;
 use crate::elapsed::Elapsed;
@@ -52,6 +53,7 @@ pub struct Engine<W: World> {
     pub(crate) lookups: Lookups,
     pub(crate) gate: Gate,
     pub(crate) metrics: NodeMetrics,
+    pub(crate) untold: Untold,
     /// Shards on their way in, by stripe.
     pub(crate) arriving: Mutex<BTreeMap<StripeId, BTreeSet<ShardIndex>>>,
     pub(crate) addresses: Mutex<Vec<String>>,
@@ -140,6 +142,7 @@ impl<W: World> Engine<W> {
             lookups: Lookups::default(),
             gate: Gate::default(),
             metrics,
+            untold: Untold::default(),
             arriving: Mutex::default(),
             addresses: Mutex::default(),
             queries,
@@ -193,6 +196,9 @@ impl<W: World> Engine<W> {
         self.every(tasks, stop, crate::pass_on::EVERY, Self::pass_on);
         let engine = Arc::clone(self);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { engine.announce().await }));
+        let engine = Arc::clone(self);
+        let news = async move { engine.announce_news().await };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(news));
         let engine = Arc::clone(self);
         tasks.spawn(
             stop.clone().run_until_cancelled_owned(async move { engine.tell_cards().await }),

@@ -5,12 +5,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use defs_core::digest::file_locator;
 use defs_core::format::Format;
 use defs_core::ids::{Digest, Epoch, NodeId, PairId};
 use defs_core::message::{ItemResult, MESSAGE_MAX, Reason, Refusal, Request, Response};
 use defs_core::network::{PairRecord, Role};
-use defs_core::port::{Change, Clock, Disk, Publish};
+use defs_core::port::{Change, Clock, Disk};
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::record::{Content, HEADS_MAX, RecordKey, SignedRecord, merge_heads};
 use defs_core::statement::Operations;
@@ -172,7 +171,7 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// Makes what was merged durable, all or none, and tells the hash table where it is.
+    /// Makes what was merged durable, all or none, and has the hash table told where it is.
     async fn write(&self, own: &PairRecord, merging: Merging) -> Result<(), Refusal> {
         let Merging { mut heads, changed } = merging;
         if changed.is_empty() {
@@ -185,9 +184,7 @@ impl<W: World> Engine<W> {
         self.disk.apply(changes).await.map_err(disk_refusal)?;
         if own.role_of(&self.me) == Some(Role::Primary) {
             let files: BTreeSet<_> = changed.iter().map(|key| key.file).collect();
-            for file in files {
-                self.peers.provide(file_locator(&self.network, &file), own.pair);
-            }
+            self.untold.add(files);
         }
         Ok(())
     }
