@@ -10,13 +10,17 @@ const MIB: u64 = 1 << 20;
 /// Pairs enough for every geometry below.
 const PAIRS: usize = 20;
 
-/// How a file of `length` bytes is laid out under these settings.
-fn laid_out(length: u64, set: &[(&str, &str)]) -> Result<Layout, LayoutError> {
+fn settings(set: &[(&str, &str)]) -> Settings {
     let mut settings = Settings::default();
     for (name, value) in set {
         settings.set(name, value).unwrap();
     }
-    choose(Some(length), &settings.wish(false), PAIRS)
+    settings
+}
+
+/// How a file of `length` bytes is laid out under these settings.
+fn laid_out(length: u64, set: &[(&str, &str)]) -> Result<Layout, LayoutError> {
+    choose(Some(length), &settings(set).wish(false), PAIRS)
 }
 
 fn mode_and_geometry(length: u64, set: &[(&str, &str)]) -> (Mode, String) {

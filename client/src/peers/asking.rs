@@ -37,7 +37,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn is_answered(self, answer: Result<Heads, CallError>) {
+    fn reply_with(self, answer: Result<Heads, CallError>) {
         // Whoever waited may have been answered by another node.
         drop(self.reply.send(answer));
     }
@@ -122,7 +122,7 @@ impl<W: World> Asking<W> {
                     self.ask_again(node, batch, |_| half);
                 }
                 Err(error) => {
-                    batch.into_iter().for_each(|waiting| waiting.is_answered(Err(error.clone())));
+                    batch.into_iter().for_each(|waiting| waiting.reply_with(Err(error.clone())));
                 }
             }
         }
@@ -137,7 +137,7 @@ impl<W: World> Asking<W> {
             if gets_on && is_later(&answer) {
                 later.push(waiting);
             } else {
-                waiting.is_answered(Ok(answer));
+                waiting.reply_with(Ok(answer));
             }
         }
         let double = |at_once: usize| at_once.saturating_mul(2).min(BATCH_ITEMS_MAX);

@@ -40,7 +40,7 @@ impl<W: World> Nodes<W> {
             self.open(wanted, place.0, sealed, room.unwrap_or_else(fresh))
         };
         let read = |node| self.read_from(node, wanted, key, lengths);
-        self.first_good(wanted, place, Kind::Shard(lengths.sealed), read, open).await
+        self.first_good(wanted, (place, Kind::Shard(lengths.sealed)), read, open).await
     }
 
     /// What `read` gets from a member of a pair and `open` finds to be right: the likelier
@@ -48,8 +48,7 @@ impl<W: World> Nodes<W> {
     pub(super) async fn first_good<Sealed, Opened, Read, Open>(
         &self,
         wanted: Wanted<'_>,
-        (index, pair): (ShardIndex, PairId),
-        kind: Kind,
+        ((index, pair), kind): ((ShardIndex, PairId), Kind),
         read: impl Fn(NodeId) -> Read,
         open: impl Fn(Sealed) -> Open,
     ) -> Result<(NodeId, Opened), ShardError>

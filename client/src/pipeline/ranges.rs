@@ -81,7 +81,7 @@ impl<W: World> Nodes<W> {
             };
             std::future::ready(opened)
         };
-        let good = self.first_good(wanted, (index, pair), kind, read, open).await;
+        let good = self.first_good(wanted, ((index, pair), kind), read, open).await;
         good.map(|(_, piece)| piece).map_err(|_failed| NotAlone)
     }
 

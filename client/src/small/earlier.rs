@@ -22,21 +22,12 @@ impl<W: World> Batcher<W> {
     pub(crate) async fn finish_earlier(&self) {
         let left = match self.batches.left().await {
             Ok(left) => left,
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "unfinished batches of small files were not read");
-                return;
-            }
+            Err(error) => return warn("unfinished batches of small files were not read", &error),
         };
-        for left in &left {
-            for (id, batch) in &left.batches {
-                match batch {
-                    Ok(batch) => self.finish(*id, batch).await,
-                    Err(error) => {
-                        let error = error as &dyn std::error::Error;
-                        tracing::warn!(error, "an unfinished batch of small files can't be read");
-                    }
-                }
+        for (id, batch) in left.iter().flat_map(|left| &left.batches) {
+            match batch {
+                Ok(batch) => self.finish(*id, batch).await,
+                Err(error) => warn("an unfinished batch of small files can't be read", error),
             }
         }
     }
@@ -48,23 +39,15 @@ impl<W: World> Batcher<W> {
         let (Ok(entries), Some(set)) = (opened, batch.set()) else { return };
         let age = self.world_age(&entries);
         if let Err(error) = self.nodes.write_records(set, &batch.records).await {
-            let given_up = !error.is_retryable() || age > KEPT;
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                given_up,
-                "a batch of small files was not sent again"
-            );
-            if given_up {
-                self.forget(id).await;
+            if !error.is_retryable() || age > KEPT {
+                warn("a batch of small files was given up", &error);
+                return self.forget(id).await;
             }
-            return;
+            return warn("a batch of small files was not sent again", &error);
         }
         match self.name_earlier(id, batch, entries).await {
             Ok(()) => tracing::info!(files = batch.entries.len(), "finished earlier small files"),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "a batch of small files was sent again and not named");
-            }
+            Err(error) => warn("a batch of small files was sent again and not named", &error),
         }
     }
 
@@ -107,4 +90,8 @@ impl<W: World> Batcher<W> {
         let put_at = entries.iter().map(|entry| entry.put_at).min().unwrap_or(UnixMillis(0));
         Duration::from_millis(self.nodes.world.clock().now().0.saturating_sub(put_at.0))
     }
+}
+
+fn warn(what: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(error, "{what}");
 }

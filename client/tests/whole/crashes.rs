@@ -44,7 +44,7 @@ async fn until_named(client: &TestClient, name: &str) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), named).await.expect("not named");
+    tokio::time::timeout(Duration::from_secs(20), named).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,6 +120,21 @@ impl Node {
         self.state.lock().unwrap().records.clear();
     }
 
+    fn read_records(&self, caller: NodeId, keys: &[RecordKey]) -> Answer {
+        let faults = self.faults.lock().unwrap().clone();
+        if faults.keys_max.is_some_and(|max| keys.len() > max) {
+            return Err(refuse(Reason::NotAllowed));
+        }
+        let mut left = faults.answer_max.unwrap_or(usize::MAX);
+        let heads = keys.iter().map(|key| {
+            let heads = self.read_record(caller, key)?;
+            let length = heads.iter().map(|head| head.encode().len()).sum::<usize>();
+            left = left.saturating_sub(length);
+            if left == 0 { Err(refuse(Reason::Busy)) } else { Ok(heads) }
+        });
+        bare(Response::Records(heads.collect()))
+    }
+
     fn challenge(&self) -> [u8; 32] {
         [self.id.0[0]; 32]
     }
@@ -181,20 +196,7 @@ impl Node {
                 let partner = cluster.partner(self.id)?;
                 bare(Response::Written(self.write(cluster, &partner, &records)))
             }
-            Request::ReadRecords { keys } => {
-                let faults = self.faults.lock().unwrap().clone();
-                if faults.keys_max.is_some_and(|max| keys.len() > max) {
-                    return Err(refuse(Reason::NotAllowed));
-                }
-                let mut left = faults.answer_max.unwrap_or(usize::MAX);
-                let heads = keys.iter().map(|key| {
-                    let heads = self.read_record(caller, key)?;
-                    let length = heads.iter().map(|head| head.encode().len()).sum::<usize>();
-                    left = left.saturating_sub(length);
-                    if left == 0 { Err(refuse(Reason::Busy)) } else { Ok(heads) }
-                });
-                bare(Response::Records(heads.collect()))
-            }
+            Request::ReadRecords { keys } => self.read_records(caller, &keys),
             Request::Table { .. } => bare(Response::Table(Box::new(cluster.table()))),
             Request::Locate { locator } => {
                 let pairs = cluster.holders(&locator);

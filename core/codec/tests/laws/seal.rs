@@ -64,10 +64,9 @@ proptest! {
         }
         let mut buffer = vec![1; length];
         let opened = open_pieces_into(&key(), LABEL, &pieces, &mut buffer);
-        prop_assert_eq!(opened.map(|()| buffer), expected.clone());
-        let mut place = sealed.clone();
-        let opened = open_in_place(&key(), LABEL, &mut place);
-        prop_assert_eq!(opened.map(|length| place[..length].to_vec()), expected);
+        prop_assert_eq!(&opened.map(|()| buffer), &expected);
+        let opened = open_in_place(&key(), LABEL, &mut sealed);
+        prop_assert_eq!(&opened.map(|length| sealed[..length].to_vec()), &expected);
     }
 
     #[test]
