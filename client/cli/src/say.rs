@@ -93,14 +93,24 @@ fn write_line(line: &str) {
 }
 
 async fn tell_events(verb: &str, name: &str, mut progress: watch::Receiver<Progress>) {
-    while progress.changed().await.is_ok() {
-        let Progress { phase, done, total } = *progress.borrow_and_update();
+    let tell = |Progress { phase, done, total }| {
         let event = json!({
             "event": "progress", "operation": verb, "name": name,
             "phase": phase_name(phase), "done": done, "total": total,
         });
         write_line(&event.to_string());
-        tokio::time::sleep(EVENT_EVERY).await;
+    };
+    while progress.changed().await.is_ok() {
+        let now = *progress.borrow_and_update();
+        tell(now);
+        // The next event comes in a while, and the last one at once: a command lasts as
+        // long as its work.
+        let done = progress.wait_for(|next| next.phase == Phase::Done);
+        match tokio::time::timeout(EVENT_EVERY, done).await {
+            Ok(Ok(last)) if now.phase != Phase::Done => return tell(*last),
+            Ok(_) => return,
+            Err(_elapsed) => {}
+        }
     }
 }
 
