@@ -1,13 +1,11 @@
 //! What nodes have counted after a file was put and read back, as Prometheus would see it.
 #![cfg(test)]
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use defs_e2e::{User, eventually, noise, program};
+use defs_e2e::{User, eventually, free_port, http, noise, program};
 
 /// A storage node that ends with the value.
 struct Node {
@@ -19,7 +17,7 @@ struct Node {
 impl Node {
     /// Starts a node of `first`'s network, or founds one.
     fn start(folder: &Path, first: Option<(&Path, &Self)>) -> Self {
-        let (port, status_port) = (free_port(), free_port());
+        let (port, status_port) = (free_port().unwrap(), free_port().unwrap());
         let mut command = Command::new(program("defs-node").unwrap());
         command
             .args(["--data-dir", folder.to_str().unwrap(), "--listen-address", "127.0.0.1"])
@@ -61,19 +59,6 @@ impl Drop for Node {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// What a page of the status port says, `None` while nobody listens there.
-fn http(port: u16, page: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    write!(stream, "GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut told = String::new();
-    stream.read_to_string(&mut told).ok()?;
-    Some(told)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 #[test]

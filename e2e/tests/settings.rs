@@ -2,13 +2,11 @@
 #![cfg(test)]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use defs_e2e::{User, eventually, noise, program};
+use defs_e2e::{User, eventually, free_port, http, noise, program};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
@@ -43,26 +41,13 @@ impl Drop for Node {
     }
 }
 
-/// What a page of the status port says, `None` while nobody listens there.
-fn http(port: u16, page: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    write!(stream, "GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut told = String::new();
-    stream.read_to_string(&mut told).ok()?;
-    Some(told)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn a_node_takes_settings_from_its_file_its_environment_and_its_flags() {
     let user = User::new().unwrap();
     let folder = user.home().join("node");
     let logs = user.home().join("logs");
     let config = user.home().join("node.yaml");
-    let (port, status_port) = (free_port(), free_port());
+    let (port, status_port) = (free_port().unwrap(), free_port().unwrap());
     let yaml = format!(
         "port: {port}\nzone: from-file\nregion: from-file\ncapacity: 100Mi\nlogDir: {}\n\
          logFormat: json\nannounce: /ip4/192.0.2.7/tcp/4001\n",
@@ -103,7 +88,8 @@ fn a_node_takes_settings_from_its_file_its_environment_and_its_flags() {
 fn a_network_file_chooses_among_nodes_of_several_networks() {
     let homes = User::without_key().unwrap();
     let founder = |name: &str| {
-        let (folder, port, status_port) = (homes.home().join(name), free_port(), free_port());
+        let (folder, port, status_port) =
+            (homes.home().join(name), free_port().unwrap(), free_port().unwrap());
         let flags = ["--host", name, "--port", &port.to_string(), "--capacity", "100Mi"];
         let node = Node::start(&folder, status_port, &flags, &[]);
         (node, format!("/ip4/127.0.0.1/tcp/{port}"))
