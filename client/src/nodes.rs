@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::directory::{Directory, Unreachable};
 use crate::keys::FileLock;
 use crate::peers::{Asking, Links, NetworkIdentity};
+use crate::pipeline::moved::Moves;
 use crate::place::below;
 use crate::ports::World;
 
@@ -34,6 +35,8 @@ pub(crate) struct Nodes<W> {
     pub(crate) directory: Arc<Directory<W>>,
     pub(crate) asking: Arc<Asking<W>>,
     pub(crate) tasks: TaskTracker,
+    /// Where shards were found that are not where their manifest says.
+    pub(crate) moves: Moves,
 }
 
 impl<W> Clone for Nodes<W> {
@@ -44,6 +47,7 @@ impl<W> Clone for Nodes<W> {
             directory: Arc::clone(&self.directory),
             asking: Arc::clone(&self.asking),
             tasks: self.tasks.clone(),
+            moves: self.moves.clone(),
         }
     }
 }
@@ -117,7 +121,8 @@ impl<W: World> Nodes<W> {
         let links = Arc::new(Links::new(Arc::clone(&world), identity, expected));
         let directory = Arc::new(Directory::new(Arc::clone(&world), Arc::clone(&links), contacts));
         let asking = Arc::new(Asking::new(Arc::clone(&world), Arc::clone(&links), tasks.clone()));
-        Self { world, links, directory, asking, tasks: tasks.clone() }
+        let moves = Moves::default();
+        Self { world, links, directory, asking, tasks: tasks.clone(), moves }
     }
 
     /// The record of `pair` as it is known now; asks again if it isn't.

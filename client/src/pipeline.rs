@@ -19,6 +19,7 @@ pub(crate) mod harm;
 pub(crate) mod index;
 pub(crate) mod keep;
 mod members;
+pub(crate) mod moved;
 pub(crate) mod ranges;
 pub(crate) mod recover;
 pub(crate) mod sink;

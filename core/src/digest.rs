@@ -17,6 +17,23 @@ pub fn shard_id(sealed: &[u8]) -> ShardId {
     ShardId(*blake3::hash(sealed).as_bytes())
 }
 
+/// [`shard_id`] of bytes that come in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct ShardHasher(blake3::Hasher);
+
+impl ShardHasher {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The name of all pieces together.
+    #[must_use]
+    pub fn finish(&self) -> ShardId {
+        ShardId(*self.0.finalize().as_bytes())
+    }
+}
+
 /// The name of a lock script.
 #[must_use]
 pub fn lock_hash(lock: &[u8]) -> LockHash {

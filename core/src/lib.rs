@@ -10,6 +10,7 @@ pub mod ids;
 pub mod manifest;
 pub mod message;
 pub mod mode;
+pub mod moved;
 pub mod network;
 pub mod port;
 pub mod receipt;
@@ -20,5 +21,6 @@ pub mod spread;
 pub mod statement;
 pub mod states;
 pub mod stripe;
+pub mod wish;
 
 pub use digest::digest;

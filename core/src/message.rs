@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use crate::format::Format;
 use crate::ids::{Digest, Epoch, Locator, NetworkId, NodeId, PairId, ShardIndex, StripeId};
+use crate::moved::MovedNotes;
 use crate::network::{Genesis, SignedCard, SignedPairRecord};
 use crate::receipt::SignedReceipt;
 use crate::record::{RecordKey, SignedRecord};
 use crate::statement::{Commit, Session, Signed, Tombstone};
-use crate::stripe::ShardHead;
+use crate::stripe::{ShardHead, Watched};
+use crate::wish::SignedWish;
 
 /// The most items of a batch request.
 pub const BATCH_ITEMS_MAX: usize = 256;
@@ -78,6 +80,50 @@ pub struct ReadShard {
     pub key: ShardKey,
     /// Which of its sealed bytes; `None`: all.
     pub range: Option<Range<u64>>,
+}
+
+/// What two members of a pair compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ItemKind {
+    /// Shards and whether they are committed; named by [`ShardKey`].
+    Shard,
+    /// Records with all their heads; named by [`RecordKey`].
+    Record,
+    /// Tombstones of stripes; named by the stripe.
+    Tombstone,
+}
+
+impl ItemKind {
+    /// All kinds, tombstones first: what was deleted is not copied.
+    pub const ALL: [Self; 3] = [Self::Tombstone, Self::Record, Self::Shard];
+}
+
+/// The longest prefix of a [`Request::Summary`]: beyond four bytes items are listed,
+/// however many they are.
+pub const SUMMARY_PREFIX_MAX: usize = 4;
+
+/// The parts into which a summary splits what begins with its prefix: one a next byte.
+pub const SUMMARY_PARTS: usize = 256;
+
+/// The longest name of an item: a record's key.
+pub const ITEM_NAME_MAX: usize = 64;
+
+/// One item of a summary.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Item {
+    /// Its canonical name.
+    pub name: Vec<u8>,
+    /// A digest of all that two members must agree on.
+    pub digest: [u8; 16],
+}
+
+/// What a member holds of one kind under a prefix of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Summary {
+    /// At most [`BATCH_ITEMS_MAX`], unless the prefix is the longest: all there are.
+    Items(Vec<Item>),
+    /// [`SUMMARY_PARTS`] digests over what begins with the prefix and one more byte.
+    Parts(Vec<[u8; 16]>),
 }
 
 /// What a peer asks of a node.
@@ -167,6 +213,114 @@ pub enum Request {
         /// A pair that holds it.
         pair: PairId,
     },
+    /// "Are you there?"; answered by [`Response::Alive`].
+    Ping,
+    /// As a witness: do you reach `node`? From members of pairs only; answered by
+    /// [`Response::Reached`].
+    Probe {
+        /// Who is silent.
+        node: NodeId,
+    },
+    /// As a witness: is this still the pair's newest epoch? Answered by [`Response::Done`],
+    /// or refused as [`Reason::WrongEpoch`] once a successor was signed.
+    Confirm {
+        /// The pair.
+        pair: PairId,
+        /// The epoch in which the asker is a member.
+        epoch: Epoch,
+    },
+    /// The records of a pair's epochs after `after`, oldest first; answered by
+    /// [`Response::History`].
+    History {
+        /// The pair.
+        pair: PairId,
+        /// 0: from the first.
+        after: Epoch,
+    },
+    /// What the partner holds; between members; answered by [`Response::Summary`].
+    Summary {
+        /// The pair.
+        pair: PairId,
+        /// In which epoch the asker is a member.
+        epoch: Epoch,
+        /// Of what.
+        kind: ItemKind,
+        /// Of names that begin so; at most [`SUMMARY_PREFIX_MAX`] bytes.
+        prefix: Vec<u8>,
+    },
+    /// A shard with all that is kept beside it; between members; answered by
+    /// [`Response::Copy`] and a body.
+    CopyShard {
+        /// The pair.
+        pair: PairId,
+        /// In which epoch the asker is a member.
+        epoch: Epoch,
+        /// Which shard.
+        key: ShardKey,
+    },
+    /// All heads of records; between members; answered by [`Response::Records`].
+    CopyRecords {
+        /// The pair.
+        pair: PairId,
+        /// In which epoch the asker is a member.
+        epoch: Epoch,
+        /// At most [`BATCH_ITEMS_MAX`].
+        keys: Vec<RecordKey>,
+    },
+    /// Between members; answered by [`Response::Tombstones`].
+    CopyTombstones {
+        /// The pair.
+        pair: PairId,
+        /// In which epoch the asker is a member.
+        epoch: Epoch,
+        /// At most [`BATCH_ITEMS_MAX`].
+        stripes: Vec<StripeId>,
+    },
+    /// A shard and its share, to rebuild lost siblings; answered by [`Response::Released`]
+    /// and a body, if the asked node itself holds the pairs of `lost` to be lost.
+    Release {
+        /// Which shard.
+        key: ShardKey,
+        /// The siblings that are to be rebuilt, and where they were.
+        lost: Vec<Watched>,
+    },
+    /// Promise, durably, that what is written of these records from now on reaches the pair
+    /// that stands in for a lost one of their sets; from a member of another pair of the set,
+    /// or from the partner; answered by [`Response::Records`]: their heads after the promise.
+    StandIn {
+        /// At most [`BATCH_ITEMS_MAX`].
+        keys: Vec<RecordKey>,
+        /// The pair that is lost.
+        lost: PairId,
+        /// The pair that stands in for it.
+        by: PairId,
+        /// Whether to ask the partner too.
+        both: bool,
+    },
+    /// Keep versions of records in the place of a lost pair of their sets, at both members;
+    /// from a member of another pair of the set; answered by [`Response::Written`].
+    TakeRecords {
+        /// For which pair.
+        pair: PairId,
+        /// In which epoch.
+        epoch: Epoch,
+        /// For which it stands in.
+        lost: PairId,
+        /// At most [`BATCH_ITEMS_MAX`] and [`MESSAGE_MAX`] together.
+        records: Vec<Arc<SignedRecord>>,
+        /// Whether this goes on to the partner.
+        forward: bool,
+    },
+    /// A digest that only a holder of the bytes can answer; from admitted nodes only;
+    /// answered by [`Response::Proof`].
+    Challenge {
+        /// Of which shard.
+        key: ShardKey,
+        /// Fresh: an old answer is none.
+        nonce: [u8; 32],
+        /// Of its sealed bytes.
+        range: Range<u64>,
+    },
 }
 
 /// What became of one item of a batch.
@@ -206,6 +360,8 @@ pub enum Response {
         indices: Vec<ShardIndex>,
         /// The owner's commit, if it is known here.
         commit: Option<Signed<Commit>>,
+        /// The owner's word that it is deleted, if it is known here.
+        tombstone: Option<Signed<Tombstone>>,
     },
     /// To [`Request::Table`].
     Table(Box<Table>),
@@ -215,8 +371,39 @@ pub enum Response {
     Alive,
     /// To [`Request::Locate`].
     Located(Located),
+    /// To [`Request::Probe`].
+    Reached(bool),
+    /// To [`Request::History`]: at most [`HISTORY_MAX`], each the successor of the one before.
+    History(Vec<SignedPairRecord>),
+    /// To [`Request::Summary`].
+    Summary(Summary),
+    /// To [`Request::CopyShard`]; the sealed bytes follow.
+    Copy(Box<ShardCopy>),
+    /// To [`Request::CopyTombstones`]: those of the stripes asked for that are known here.
+    Tombstones(Vec<Signed<Tombstone>>),
+    /// To [`Request::Release`]; the sealed bytes follow.
+    Released {
+        /// This index's share of the stripe secret.
+        share: [u8; 32],
+    },
+    /// To [`Request::Challenge`].
+    Proof(Digest),
     /// The request was refused; nothing was done.
     Refused(Refusal),
+}
+
+/// The most epochs in one answer.
+pub const HISTORY_MAX: usize = 64;
+
+/// What a member keeps of a shard, as the other one takes it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardCopy {
+    /// What came with the shard.
+    pub head: Arc<ShardHead>,
+    /// How long it is still kept without a commit.
+    pub lease_ms: u64,
+    /// The owner's word that it belongs to a finished file.
+    pub commit: Option<Signed<Commit>>,
 }
 
 /// A pair as a node sees it now.
@@ -427,6 +614,10 @@ pub enum Gossip {
         /// The asker's number for this query.
         query: u64,
     },
+    /// Where rebuilt shards are (`defs/index/1`).
+    Moved(Box<MovedNotes>),
+    /// What a person wants of a node (`defs/pairs/1`).
+    Wish(Box<SignedWish>),
 }
 
 impl Gossip {
@@ -436,6 +627,8 @@ impl Gossip {
         match self {
             Self::Card(card) => crate::digest("defs 2026 gossip card", &card.encode()),
             Self::Pair(pair) => crate::digest("defs 2026 gossip pair", &pair.encode()),
+            Self::Moved(notes) => crate::digest("defs 2026 gossip moved", &notes.encode()),
+            Self::Wish(wish) => crate::digest("defs 2026 gossip wish", &wish.encode()),
             Self::Query { locator, asker, query } => {
                 let mut bytes = Vec::with_capacity(72);
                 bytes.extend_from_slice(&locator.0);

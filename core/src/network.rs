@@ -85,6 +85,37 @@ pub const ADDRESSES_MAX: usize = 16;
 /// The longest address.
 pub const ADDRESS_MAX: usize = 256;
 
+/// What a node does, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Activity {
+    /// It serves its pair, or waits for one.
+    #[default]
+    Ready,
+    /// It takes over what its partner holds: the pair takes nothing new until it has all.
+    Syncing,
+    /// It wants to leave: nobody chooses it.
+    Draining,
+}
+
+impl Activity {
+    fn number(self) -> u8 {
+        match self {
+            Self::Ready => 0,
+            Self::Syncing => 1,
+            Self::Draining => 2,
+        }
+    }
+
+    fn of(number: u8) -> Result<Self, FormatError> {
+        match number {
+            0 => Ok(Self::Ready),
+            1 => Ok(Self::Syncing),
+            2 => Ok(Self::Draining),
+            _ => Err(FormatError::Invalid("activity")),
+        }
+    }
+}
+
 /// What a node says of itself; signed and gossiped. The highest sequence counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeCard {
@@ -100,6 +131,8 @@ pub struct NodeCard {
     pub capacity: u64,
     /// Bytes of these in use.
     pub used: u64,
+    /// What it does now.
+    pub activity: Activity,
     /// The invite key's signature over this node's [`Admission`].
     pub admission: [u8; 64],
 }
@@ -121,6 +154,8 @@ impl Statement for NodeCard {
 
 impl Format for NodeCard {
     const NAME: &'static str = "a node's card";
+    /// 2 says what the node does.
+    const VERSION: u8 = 2;
     fn write(&self, out: &mut Writer) {
         out.raw(&self.key);
         out.u64(self.sequence);
@@ -130,6 +165,7 @@ impl Format for NodeCard {
         out.bytes(self.labels.region.as_bytes());
         out.u64(self.capacity);
         out.u64(self.used);
+        out.u8(self.activity.number());
         out.raw(&self.admission);
     }
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
@@ -145,6 +181,7 @@ impl Format for NodeCard {
             },
             capacity: input.u64("capacity")?,
             used: input.u64("used")?,
+            activity: Activity::of(input.u8("activity")?)?,
             admission: input.array("admission")?,
         })
     }
@@ -152,6 +189,7 @@ impl Format for NodeCard {
 
 impl Format for SignedCard {
     const NAME: &'static str = "a node's card";
+    const VERSION: u8 = NodeCard::VERSION;
     fn write(&self, out: &mut Writer) {
         self.card.write(out);
         out.raw(&self.signature);
@@ -341,6 +379,7 @@ mod tests {
             labels: Labels { host: "a".into(), zone: "b".into(), region: String::new() },
             capacity: 10,
             used: 3,
+            activity: Activity::Syncing,
             admission: [4; 64],
         };
         let signed = SignedCard { card, signature: [5; 64] };

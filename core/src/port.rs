@@ -321,6 +321,14 @@ pub trait Disk: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<FileId>, DiskError>> + Send;
 
+    /// At most `limit` records after `after`, in an order of the disk's own in which those of
+    /// one kind stand by their files.
+    fn records_after(
+        &self,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<RecordKey>, DiskError>> + Send;
+
     /// The heads of a record.
     fn records(
         &self,
@@ -401,6 +409,14 @@ impl<D: Disk> Disk for Arc<D> {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<FileId>, DiskError>> + Send {
         self.as_ref().files_after(after, limit)
+    }
+
+    fn records_after(
+        &self,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<RecordKey>, DiskError>> + Send {
+        self.as_ref().records_after(after, limit)
     }
 
     fn records(

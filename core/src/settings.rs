@@ -48,6 +48,11 @@ pub struct Settings {
     pub mdns: bool,
     pub max_connections: u32,
     pub dial_timeout: Duration,
+    pub suspect_after: Duration,
+    pub fail_after: Duration,
+    pub replace_after: Duration,
+    /// A second.
+    pub repair_rate: Size,
     pub data_dir: PathBuf,
     /// `None`: nine tenths of what is free at the first start.
     pub capacity: Option<Size>,
@@ -140,6 +145,10 @@ impl Settings {
             mdns: false,
             max_connections: 0,
             dial_timeout: Duration::ZERO,
+            suspect_after: Duration::ZERO,
+            fail_after: Duration::ZERO,
+            replace_after: Duration::ZERO,
+            repair_rate: Size(0),
             data_dir: PathBuf::new(),
             capacity: None,
             labels: Labels::default(),

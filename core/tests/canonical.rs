@@ -11,7 +11,9 @@ use defs_core::ids::{Digest, Epoch, FileId, NodeId, PairId, ShardId, ShardIndex}
 use defs_core::ids::{StripeId, StripeTag};
 use defs_core::manifest::{FileHead, ManifestPage, SliceEntry};
 use defs_core::mode::Mode;
-use defs_core::network::{Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord};
+use defs_core::network::{
+    Activity, Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+};
 use defs_core::receipt::{Kept, NodeSignature, Receipt, SignedReceipt};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Commit, Lock, Operations, Session, Signed, Tombstone, Unlock};
@@ -161,6 +163,7 @@ fn card() -> SignedCard {
         labels: Labels { host: "a".into(), zone: "b".into(), region: String::new() },
         capacity: 10,
         used: 3,
+        activity: Activity::default(),
         admission: [4; 64],
     };
     SignedCard { card, signature: [5; 64] }

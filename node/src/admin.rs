@@ -2,17 +2,20 @@
 //! open.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use defs_core::ids::{NodeId, PairId, StripeId};
 use defs_core::network::PairRecord;
 use defs_core::port::Disk;
+use defs_core::statement::Statement;
 use defs_core::states::PairState;
-use defs_engine::Engine;
-use defs_identity::PublicKey;
+use defs_core::wish::{SignedWish, Want, Wish};
+use defs_engine::{Engine, Loss, Unrepaired};
+use defs_identity::{PublicKey, SecretKey};
 use defs_store::Store;
 use defs_swarm::SwarmHandle;
 use defs_wire::admin as pb;
@@ -25,12 +28,16 @@ use tonic::{Request, Response, Status};
 
 use crate::metrics::Metrics;
 use crate::run::Real;
+use crate::secret_file;
 
 /// The largest admin request: none carries data.
 const REQUEST_MAX: usize = 64 << 10;
 
 /// How long an admin request may run; verifying a full disk takes longer than any other.
 const REQUEST_WITHIN: Duration = Duration::from_hours(24);
+
+/// Stripes that are listed in one answer.
+const LISTED_MAX: usize = 1000;
 
 /// Shards looked at between two breaths of a verification.
 const VERIFY_PAGE: usize = 256;
@@ -44,6 +51,8 @@ pub(crate) struct Node {
     stop: CancellationToken,
     started: Instant,
     ready: AtomicBool,
+    /// Where the network's invite lies, if this node has it.
+    invite: PathBuf,
 }
 
 impl Node {
@@ -52,9 +61,10 @@ impl Node {
         peers: SwarmHandle,
         store: Store,
         (metrics, stop): (Metrics, CancellationToken),
+        invite: PathBuf,
     ) -> Self {
         let (started, ready) = (Instant::now(), AtomicBool::new(false));
-        Self { engine, peers, store, metrics, stop, started, ready }
+        Self { engine, peers, store, metrics, stop, started, ready, invite }
     }
 
     /// From now on the node serves.
@@ -134,6 +144,78 @@ impl Node {
             }
         };
         self.engine.table().pairs.into_iter().map(view).collect()
+    }
+
+    fn healing(&self) -> pb::HealingResponse {
+        let standing = self.engine.reach();
+        let (conclusions, hold) = self.engine.conclusions();
+        let progress = self.engine.repairs();
+        let eta = progress.eta();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let lost = |(pair, loss): (PairId, Loss)| pb::LostPair {
+            pair_id: pair.full(),
+            silent_ms: millis(loss.silent),
+            observer_ids: loss.observers.iter().map(NodeId::full).collect(),
+        };
+        let unrepaired = |(stripe, failed): (StripeId, Unrepaired)| pb::Unrepaired {
+            stripe_id: stripe.full(),
+            why: failed.why,
+            missing: failed.missing.iter().map(|index| index.0.into()).collect(),
+            found: u32::try_from(failed.found).unwrap_or(u32::MAX),
+            needed: u32::try_from(failed.needed).unwrap_or(u32::MAX),
+            tries: failed.tries,
+        };
+        pb::HealingResponse {
+            standing: standing.to_string(),
+            may_heal: standing.may_heal(),
+            conclusions: conclusions.iter().map(ToString::to_string).collect(),
+            hold: hold.map(|hold| hold.to_string()).unwrap_or_default(),
+            syncing: self.engine.status().is_syncing,
+            lost_pairs: self.engine.losses().into_iter().map(lost).collect(),
+            queued: progress.queued as u64,
+            current_stripe_id: progress.current.map(|stripe| stripe.full()).unwrap_or_default(),
+            stripes_done: progress.stripes_done,
+            shards_rebuilt: progress.shards_rebuilt,
+            bytes_rebuilt: progress.bytes_rebuilt,
+            bytes_read: progress.bytes_read,
+            eta_ms: eta.map(millis),
+            unrepaired: progress.unrepaired.into_iter().take(LISTED_MAX).map(unrepaired).collect(),
+            at_risk_stripe_ids: progress
+                .at_risk
+                .iter()
+                .take(LISTED_MAX)
+                .map(StripeId::full)
+                .collect(),
+        }
+    }
+
+    /// Signs a person's word with the invite and tells everybody.
+    fn wish(&self, request: &pb::WishRequest) -> Result<(), Status> {
+        let node = request.node_id.parse();
+        let node: NodeId = node.map_err(|_| Status::invalid_argument("not a node's id"))?;
+        let want = match request.want.as_str() {
+            "stay" => Want::Stay,
+            "drain" => Want::Drain,
+            "lost" => Want::Lost,
+            _ => return Err(Status::invalid_argument("a wish is to stay, to drain or lost")),
+        };
+        let no_invite = || {
+            let path = self.invite.display();
+            Status::failed_precondition(format!("this node has no invite at {path}"))
+        };
+        let invite = secret_file::read(&self.invite).map_err(|_| no_invite())?;
+        let invite = invite.ok_or_else(no_invite)?;
+        let invite = SecretKey::from_bytes(&invite).map_err(|_| no_invite())?;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let sequence = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        let wish = Wish { node, want, sequence };
+        let network = self.engine.status().network;
+        let signature = invite.sign(&wish.statement(&network)).0;
+        if self.engine.take_wish(SignedWish { wish, signature }) {
+            Ok(())
+        } else {
+            Err(Status::failed_precondition("the invite is another network's"))
+        }
     }
 
     async fn verify(&self) -> Result<pb::VerifyResponse, defs_core::port::DiskError> {
@@ -230,6 +312,21 @@ impl Admin for Door {
         tracing::info!("stopping, as the admin API asks");
         self.0.stop.cancel();
         Ok(Response::new(pb::ShutdownResponse {}))
+    }
+
+    async fn healing(
+        &self,
+        _: Request<pb::HealingRequest>,
+    ) -> Result<Response<pb::HealingResponse>, Status> {
+        Ok(Response::new(self.0.healing()))
+    }
+
+    async fn wish(
+        &self,
+        request: Request<pb::WishRequest>,
+    ) -> Result<Response<pb::WishResponse>, Status> {
+        self.0.wish(request.get_ref())?;
+        Ok(Response::new(pb::WishResponse {}))
     }
 
     async fn verify(

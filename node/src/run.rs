@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use defs_core::settings::Settings;
 use defs_engine::{Engine, EngineConfig, MIRROR_STORES_MAX, Timings, World};
 use defs_identity::SecretKey;
-use defs_launch::{OsRandom, SystemClock, logging, panic, signals};
+use defs_launch::{CpuPool, OsRandom, SystemClock, logging, panic, signals};
+use defs_pairing::detector;
 use defs_store::{Store, StoreConfig, Synced};
 use defs_swarm::{Discovery, Limits, Swarm, SwarmConfig, SwarmHandle, Timeouts};
 use defs_telemetry::NodeMetrics;
@@ -26,6 +27,9 @@ use crate::upkeep::{self, Rests};
 /// How often the addresses on the node's card are brought up to date.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
 
+/// Threads that rebuild shards: one stripe at a time is rebuilt, and requests go on.
+const REBUILDERS: u32 = 1;
+
 /// How long tasks may take to end at shutdown.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -41,6 +45,7 @@ impl World for Real {
     type Disk = Store;
     type Clock = SystemClock;
     type Random = OsRandom;
+    type Compute = CpuPool;
 }
 
 /// Runs a node until it is asked to stop.
@@ -79,7 +84,8 @@ pub(crate) async fn serve(settings: Settings, stop: CancellationToken) -> Result
     let given_back = metrics.node.store_compacted.clone();
     tasks.spawn(upkeep::compact(store.clone(), given_back, Rests::default(), stop.clone()));
     let shown = (metrics, stop.clone());
-    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, shown));
+    let invite = settings.invite_file.clone().unwrap_or_else(|| folder.invite());
+    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, shown, invite));
     open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;
     let running = swarm.serve(Arc::clone(&engine));
     engine.start(&tasks, &stop);
@@ -118,14 +124,31 @@ async fn open(settings: &Settings, metrics: &NodeMetrics) -> Result<Opened> {
         genesis: membership.genesis,
         admission: membership.admission,
         labels: settings.labels.clone(),
-        timings: Timings::default(),
+        timings: timings(settings)?,
+        repair_rate: settings.repair_rate.0,
     };
     let ports = (swarm.handle(), store.clone());
-    let chance = (SystemClock::new(), OsRandom);
+    let compute = CpuPool::new(Some(REBUILDERS))?;
+    let chance = (SystemClock::new(), OsRandom, compute);
     let engine = Engine::open_measured(config, key, ports, chance, metrics.clone()).await?;
     engine.set_addresses(swarm.handle().announced_addresses());
     tracing::info!(node = %engine.me(), %network, capacity, "open");
     Ok(Opened { folder, store, swarm, engine })
+}
+
+/// The rhythms that follow from how soon silence is to count.
+fn timings(settings: &Settings) -> Result<Timings> {
+    let Settings { suspect_after, fail_after, replace_after, .. } = *settings;
+    let watch = detector::Timings::new(suspect_after / 3, suspect_after, fail_after, replace_after)
+        .context("suspectAfter, failAfter and replaceAfter must rise in this order")?;
+    Ok(Timings {
+        watch,
+        probe: Timings::default().probe.min(suspect_after),
+        // Everybody is heard a few times before anybody counts as away.
+        card: suspect_after * 5 / 6,
+        card_stale: suspect_after * 8 / 3,
+        ..Timings::default()
+    })
 }
 
 /// The admin socket, and the status port if it is wanted.
@@ -204,5 +227,27 @@ mod tests {
         let limited = of(&[("maxConnections", "8"), ("dialTimeout", "2s")]);
         assert_eq!(limited.limits.connections, 8);
         assert_eq!(limited.timeouts.dial, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_counts_as_silence_sets_the_rhythms() {
+        let of = |set: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            for (name, value) in set {
+                settings.set(name, value).unwrap();
+            }
+            timings(&settings)
+        };
+        assert_eq!(of(&[]).unwrap(), Timings::default());
+        let set = [("suspectAfter", "3s"), ("failAfter", "4s"), ("replaceAfter", "9s")];
+        let quick = of(&set).unwrap();
+        let [beat, suspect, fail, replace] = [1, 3, 4, 9].map(Duration::from_secs);
+        assert_eq!(quick.watch, detector::Timings::new(beat, suspect, fail, replace).unwrap());
+        assert_eq!(
+            (quick.card_stale, quick.probe),
+            (Duration::from_secs(8), Duration::from_secs(2))
+        );
+        let error = of(&[("failAfter", "5s")]).unwrap_err().to_string();
+        assert!(error.contains("must rise"), "{error}");
     }
 }

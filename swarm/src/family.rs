@@ -15,11 +15,17 @@ pub enum Family {
     Pair,
     /// Look-ups and their answers.
     Locate,
+    /// Copies between members, and what a rebuild needs.
+    Repair,
 }
 
 impl Family {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+
     /// All families, in the order of their indices.
-    pub const ALL: [Self; 4] = [Self::Shard, Self::Record, Self::Pair, Self::Locate];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Shard, Self::Record, Self::Pair, Self::Locate, Self::Repair];
 
     /// The family that `request` belongs to.
     #[must_use]
@@ -37,7 +43,19 @@ impl Family {
             | Request::OpenSession(_)
             | Request::Table { .. }
             | Request::Propose(_)
-            | Request::Heartbeat { .. } => Self::Pair,
+            | Request::Heartbeat { .. }
+            | Request::Ping
+            | Request::Probe { .. }
+            | Request::Confirm { .. }
+            | Request::History { .. } => Self::Pair,
+            Request::Summary { .. }
+            | Request::CopyShard { .. }
+            | Request::CopyRecords { .. }
+            | Request::CopyTombstones { .. }
+            | Request::Release { .. }
+            | Request::StandIn { .. }
+            | Request::TakeRecords { .. }
+            | Request::Challenge { .. } => Self::Repair,
             Request::Locate { .. } | Request::Found { .. } => Self::Locate,
         }
     }
@@ -50,6 +68,7 @@ impl Family {
             Self::Record => "record",
             Self::Pair => "pair",
             Self::Locate => "locate",
+            Self::Repair => "repair",
         }
     }
 
@@ -63,6 +82,7 @@ impl Family {
             Self::Record => "/defs/record/1",
             Self::Pair => "/defs/pair/1",
             Self::Locate => "/defs/locate/1",
+            Self::Repair => "/defs/repair/1",
         })
     }
 }

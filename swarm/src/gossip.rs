@@ -18,8 +18,8 @@ fn index() -> IdentTopic {
 
 fn topic_of(message: &Gossip) -> IdentTopic {
     match message {
-        Gossip::Card(_) | Gossip::Pair(_) => pairs(),
-        Gossip::Query { .. } => index(),
+        Gossip::Card(_) | Gossip::Pair(_) | Gossip::Wish(_) => pairs(),
+        Gossip::Query { .. } | Gossip::Moved(_) => index(),
     }
 }
 

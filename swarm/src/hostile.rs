@@ -151,6 +151,10 @@ fn good(family: Family) -> (Request, Response) {
         Family::Locate => {
             (Request::Found { locator, query: 1, pair: PairId([1; 16]) }, Response::Alive)
         }
+        Family::Repair => {
+            let (pair, epoch) = (PairId([1; 16]), Epoch(1));
+            (Request::CopyRecords { pair, epoch, keys: vec![] }, Response::Alive)
+        }
     }
 }
 
@@ -161,7 +165,7 @@ fn message(request: &Request) -> Vec<u8> {
 /// What is no request of `family`, and how it is refused.
 fn bad(family: Family) -> [(Vec<u8>, &'static str); 4] {
     let too_long = u32::try_from(MESSAGE_MAX).unwrap() + 1;
-    let foreign = Family::ALL[(family.index() + 1) % 4];
+    let foreign = Family::ALL[(family.index() + 1) % Family::COUNT];
     [
         (
             [&[5, 0, 0, 0][..], &[255; 5]].concat(),

@@ -30,7 +30,7 @@ pub(crate) struct Pool {
     frames: Frames,
 }
 
-type PeerLanes = [FamilyLanes; 4];
+type PeerLanes = [FamilyLanes; Family::COUNT];
 
 struct FamilyLanes {
     /// As many as lanes may be in use.
@@ -115,7 +115,9 @@ impl Pool {
         let lanes = |family: &Family| {
             let most = match family {
                 Family::Shard => self.limits.shard_lanes_to_peer,
-                Family::Record | Family::Pair | Family::Locate => self.limits.lanes_to_peer,
+                Family::Record | Family::Pair | Family::Locate | Family::Repair => {
+                    self.limits.lanes_to_peer
+                }
             };
             FamilyLanes { permits: Arc::new(Semaphore::new(most)), idle: Mutex::default() }
         };

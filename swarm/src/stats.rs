@@ -30,7 +30,7 @@ pub struct SwarmStats {
     /// See [`SwarmStats::gossip_sent`].
     pub gossip_dropped: u64,
     /// By family, in the order of [`Family::ALL`].
-    pub families: [FamilyStats; 4],
+    pub families: [FamilyStats; Family::COUNT],
 }
 
 /// What was exchanged under one protocol.
@@ -60,7 +60,7 @@ pub(crate) struct Counters {
     pub(crate) gossip_sent: Counter,
     pub(crate) gossip_heard: Counter,
     pub(crate) gossip_dropped: Counter,
-    families: [FamilyCounters; 4],
+    families: [FamilyCounters; Family::COUNT],
 }
 
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! How a file is stored, where, and what it would survive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use defs_core::geometry::Geometry;
 use defs_core::ids::{Digest, PairId, ShardIndex, SliceNo, StripeId};
@@ -8,13 +8,19 @@ use defs_core::manifest::SliceEntry;
 use defs_core::mode::Mode;
 use defs_core::port::{Clock, Compute, Peers, Randomness};
 use defs_core::record::quorum_of;
+use futures::StreamExt as _;
 use thiserror::Error;
 
-use super::{Client, FileRef, GetError};
+use super::{Client, FileRef, GetError, Shared};
 use crate::directory::View;
-use crate::download::DownloadError;
+use crate::download::{DownloadError, OpenFile};
+use crate::pipeline::census::HeldByMembers;
 use crate::pipeline::fetch::losses_survived;
+use crate::ports::World;
 use crate::records::Lookup;
+
+/// Slices whose moved shards are looked for at once.
+const SLICES_AT_ONCE: usize = 8;
 
 /// A file as it is stored now.
 #[derive(Debug)]
@@ -98,9 +104,15 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
         let shared = &self.shared;
         let ticket = shared.ticket(file).await?;
         let open = shared.open_ticket(&ticket).await?;
-        let slices = open.slices(&shared.nodes).await?;
+        let mut slices = open.slices(&shared.nodes).await?;
+        shared.nodes.moves.apply(&mut slices);
         let held = if ask {
-            shared.nodes.held_shards(&open.context.lock, &slices).await
+            let held = shared.nodes.held_shards(&open.context.lock, &slices).await;
+            if shared.find_all_moved(&open, &mut slices, &held).await {
+                shared.nodes.held_shards(&open.context.lock, &slices).await
+            } else {
+                held
+            }
         } else {
             slices.iter().map(|slice| vec![[None; 2]; slice.pairs.len()]).collect()
         };
@@ -130,6 +142,36 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
             slices,
             survives,
         })
+    }
+}
+
+impl<W: World> Shared<W> {
+    /// Looks for shards that nobody holds where they were put. Whether some were found
+    /// elsewhere; `slices` name their pairs then.
+    async fn find_all_moved(
+        &self,
+        open: &OpenFile,
+        slices: &mut [SliceEntry],
+        held: &[Vec<HeldByMembers>],
+    ) -> bool {
+        let missing = |held: &Vec<HeldByMembers>| -> BTreeSet<ShardIndex> {
+            let held = (0_u8..).map(ShardIndex).zip(held);
+            let absent = held.filter(|(_, members)| !members.contains(&Some(true)));
+            absent.map(|(index, _)| index).collect()
+        };
+        let asks = (0..).map(SliceNo).zip(slices.iter().zip(held)).filter_map(
+            |(number, (entry, held))| {
+                let missing = missing(held);
+                (!missing.is_empty()).then_some(async move {
+                    self.nodes.find_moved(&open.context, (number, entry), &missing).await
+                })
+            },
+        );
+        let asks: Vec<_> = asks.collect();
+        let found: Vec<_> =
+            futures::stream::iter(asks).buffer_unordered(SLICES_AT_ONCE).collect().await;
+        self.nodes.moves.apply(slices);
+        found.iter().any(|found| !found.is_empty())
     }
 }
 

@@ -126,15 +126,18 @@ impl<W: World> Nodes<W> {
             let (named, need) = (entry.pairs.len(), geometry.total());
             return Err(FetchError::Manifest { slice: number, named, need });
         }
+        let mut pairs = self.moves.pairs_of(entry);
         let lengths = Lengths::of(entry, geometry);
         let mut gathering = Gathering::new(geometry, lengths);
-        let mut queue = self.by_likelihood(entry).await.into_iter();
+        let mut queue = self.by_likelihood(&pairs).await.into_iter();
         let mut running = FuturesUnordered::new();
         let (mut failed, mut used) = (Vec::new(), Vec::new());
         for index in queue.by_ref().take(need) {
-            running.push(self.fetch_shard(wanted, index, lengths, gathering.room(index)));
+            let place = (index, pairs[usize::from(index.0)]);
+            running.push(self.fetch_shard(wanted, place, lengths, gathering.room(index)));
         }
-        let patience = self.stripe_patience(entry, lengths);
+        let patience = self.stripe_patience(&pairs, lengths);
+        let mut looked = false;
         let mut slow = Box::pin(self.world.clock().sleep(patience));
         while gathering.have() < need && !running.is_empty() {
             let finished = tokio::select! {
@@ -155,7 +158,19 @@ impl<W: World> Nodes<W> {
                 None => {}
             }
             if let Some(index) = queue.next() {
-                running.push(self.fetch_shard(wanted, index, lengths, gathering.room(index)));
+                let place = (index, pairs[usize::from(index.0)]);
+                running.push(self.fetch_shard(wanted, place, lengths, gathering.room(index)));
+            }
+            if running.is_empty() && !looked {
+                looked = true;
+                // Too few are where they were put: they may have been rebuilt elsewhere.
+                let missing = failed.iter().map(|(index, _)| *index).collect();
+                let moved = self.find_moved(file, (number, entry), &missing).await;
+                for (index, pair) in moved {
+                    pairs[usize::from(index.0)] = pair;
+                    let place = (index, pair);
+                    running.push(self.fetch_shard(wanted, place, lengths, gathering.room(index)));
+                }
             }
         }
         drop(running);
@@ -171,9 +186,9 @@ impl<W: World> Nodes<W> {
     }
 
     /// Indices in the order to ask: data before parity, but what is likely missing last.
-    async fn by_likelihood(&self, entry: &SliceEntry) -> Vec<ShardIndex> {
+    async fn by_likelihood(&self, pairs: &[PairId]) -> Vec<ShardIndex> {
         let mut view = self.directory.view();
-        if entry.pairs.iter().any(|pair| !view.pairs.contains_key(pair)) {
+        if pairs.iter().any(|pair| !view.pairs.contains_key(pair)) {
             match self.directory.fresh().await {
                 Ok(fresh) => view = fresh,
                 Err(error) => {
@@ -190,7 +205,7 @@ impl<W: World> Nodes<W> {
                     .any(|(node, alive)| alive && !self.links.pace.is_shunned(*node, now))
             })
         };
-        let all = (0_u8..).map(ShardIndex).zip(&entry.pairs);
+        let all = (0_u8..).map(ShardIndex).zip(pairs);
         let (mut first, last): (Vec<_>, Vec<_>) = all.partition(|(_, pair)| well(pair));
         first.extend(last);
         first.into_iter().map(|(index, _)| index).collect()
@@ -198,9 +213,9 @@ impl<W: World> Nodes<W> {
 
     /// How long a stripe may take before one shard more is asked for: each shard's own
     /// second member comes first.
-    fn stripe_patience(&self, entry: &SliceEntry, lengths: Lengths) -> std::time::Duration {
+    fn stripe_patience(&self, pairs: &[PairId], lengths: Lengths) -> std::time::Duration {
         let view = self.directory.view();
-        let members = entry.pairs.iter().filter_map(|pair| view.pairs.get(pair));
+        let members = pairs.iter().filter_map(|pair| view.pairs.get(pair));
         let members = members.flat_map(|pair| pair.record.members);
         let kind = Kind::Shard(lengths.sealed);
         let waits = members.map(|node| self.links.pace.hedge_after(node, kind));
@@ -210,12 +225,11 @@ impl<W: World> Nodes<W> {
     async fn fetch_shard(
         &self,
         wanted: Wanted<'_>,
-        index: ShardIndex,
+        place: (ShardIndex, PairId),
         lengths: Lengths,
         room: BytesMut,
     ) -> Outcome {
-        let pair = wanted.entry.pairs[usize::from(index.0)];
-        (index, self.fetch_from_pair(wanted, (index, pair), lengths, room).await)
+        (place.0, self.fetch_from_pair(wanted, place, lengths, room).await)
     }
 }
 

@@ -65,7 +65,7 @@ impl<W: World> Nodes<W> {
         index: ShardIndex,
         range: Range<u64>,
     ) -> Result<Vec<u8>, NotAlone> {
-        let pair = *wanted.entry.pairs.get(usize::from(index.0)).ok_or(NotAlone)?;
+        let pair = *self.moves.pairs_of(wanted.entry).get(usize::from(index.0)).ok_or(NotAlone)?;
         let (_, chunks) = sealed_range(lengths.shard, &range);
         let kind = Kind::Shard(chunks.end - chunks.start);
         let key = ShardKey { stripe: wanted.entry.stripe, index };

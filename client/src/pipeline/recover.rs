@@ -155,7 +155,8 @@ impl<W: World> Nodes<W> {
         let mut order: Vec<PairId> = Vec::new();
         let mut by_pair: BTreeMap<PairId, BTreeSet<NodeId>> = BTreeMap::new();
         for (index, node) in used {
-            let Some(pair) = wanted.entry.pairs.get(usize::from(index.0)).copied() else {
+            let Some(pair) = self.moves.pairs_of(wanted.entry).get(usize::from(index.0)).copied()
+            else {
                 continue;
             };
             if !order.contains(&pair) {
@@ -188,7 +189,7 @@ impl<W: World> Nodes<W> {
             return;
         }
         for (index, node) in replaced {
-            if let Some(pair) = wanted.entry.pairs.get(usize::from(index.0)) {
+            if let Some(pair) = self.moves.pairs_of(wanted.entry).get(usize::from(index.0)) {
                 self.note_damage(wanted, (*index, *pair), *node, Harm::Forged);
             }
         }

@@ -195,11 +195,18 @@ impl<W: World> Nodes<W> {
         by: FoundBy,
         answers: &mut Answers,
     ) -> Result<Option<Found>, ReadRecordError> {
+        let mut looked = false;
         while let Some(set) = answers.highest_set().cloned() {
-            let (have, need) = (answers.have(&set), set.quorum());
+            let (have, need) = (self.votes(&set, answers), set.quorum());
             if have < need {
                 let left: Vec<_> =
                     set.pairs.iter().filter(|pair| !answers.is_asked(pair)).copied().collect();
+                if left.is_empty() && !looked {
+                    // Pairs of the set may be lost, and others stand in for them.
+                    looked = true;
+                    self.find_stand_ins(sought, answers).await?;
+                    continue;
+                }
                 if left.is_empty() {
                     let source = answers.failed.values().next_back().cloned();
                     let file = sought.key.file;
@@ -217,6 +224,38 @@ impl<W: World> Nodes<W> {
             return Ok(Some(Found { head, heads, lookup }));
         }
         Ok(None)
+    }
+
+    /// Pairs of the set that answered, and others that hold the record in the place of
+    /// those of which no member lives.
+    fn votes(&self, set: &RecordSet, answers: &Answers) -> usize {
+        let view = self.directory.view();
+        let is_gone = |pair: &&PairId| {
+            !answers.by_pair.contains_key(pair)
+                && view.pairs.get(pair).is_none_or(|pair| pair.alive == [false; 2])
+        };
+        let gone = set.pairs.iter().filter(is_gone).count();
+        let stands_in = |(pair, heads): &(&PairId, &Vec<Arc<SignedRecord>>)| {
+            !set.pairs.contains(pair) && !heads.is_empty()
+        };
+        answers.have(set) + answers.by_pair.iter().filter(stands_in).count().min(gone)
+    }
+
+    /// Asks pairs outside of the set that hold the record.
+    async fn find_stand_ins(
+        &self,
+        sought: Sought<'_>,
+        answers: &mut Answers,
+    ) -> Result<(), ReadRecordError> {
+        let before = answers.by_pair.len();
+        // Who asks again gets everybody's answers, not the first one's.
+        for _ in 0..2 {
+            self.locate(sought, answers).await?;
+            if answers.by_pair.len() > before {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Writes what some pair of the set lacks to it, in the background: records travel

@@ -58,6 +58,7 @@ impl World for Memory {
     type Disk = Arc<MemoryDisk>;
     type Clock = TestClock;
     type Random = TestRandom;
+    type Compute = TestCompute;
 }
 
 pub(crate) type TestClient = Client<MemoryPeers, TestClock, TestRandom, TestCompute>;
@@ -115,11 +116,14 @@ impl Net {
                 form: Duration::from_millis(100),
                 ..Timings::default()
             },
+            repair_rate: u64::MAX,
         };
         let disk = Arc::new(MemoryDisk::new(CAPACITY, network));
         let ports = (self.net.peers(id), Arc::clone(&disk));
         let engine =
-            Engine::open(config, key, ports, (self.clock.clone(), TestRandom)).await.unwrap();
+            Engine::open(config, key, ports, (self.clock.clone(), TestRandom, TestCompute))
+                .await
+                .unwrap();
         self.net.serve(id, Arc::clone(&engine));
         let stop = CancellationToken::new();
         engine.start(&self.tasks, &stop);

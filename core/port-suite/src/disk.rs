@@ -42,6 +42,7 @@ macro_rules! disk_laws {
             $make, room a_refused_batch_changes_nothing;
             $make, finding shards_are_paged_in_key_order;
             $make, finding files_are_paged_in_order_and_told_once;
+            $make, finding records_are_paged_by_file_and_told_once;
             $make, finding a_stripe_tells_its_indices;
             $make, finding a_locator_finds_a_stripes_shards_while_they_are_there;
             $make, finding a_locator_finds_a_files_records_while_they_are_there;

@@ -217,6 +217,16 @@ impl Disk for MemoryDisk {
         Ok(files.into_iter().filter(|file| Some(*file) > after).take(limit).collect())
     }
 
+    async fn records_after(
+        &self,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, DiskError> {
+        let held = self.held();
+        let later = held.records.keys().filter(|key| Some(**key) > after);
+        Ok(later.take(limit).copied().collect())
+    }
+
     async fn records(
         &self,
         keys: Vec<RecordKey>,

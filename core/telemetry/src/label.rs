@@ -80,8 +80,10 @@ pub enum Ask {
     WriteRecords,
     /// Records to read.
     ReadRecords,
-    /// What a sibling knows of a stripe, proposals and heartbeats.
+    /// What a sibling knows of a stripe, proposals, heartbeats and witnesses' words.
     Node,
+    /// Copies for the partner, parts for a rebuild, and challenges.
+    Heal,
     /// The table of nodes and pairs.
     Table,
     /// Who holds something.
@@ -99,9 +101,21 @@ impl Ask {
             Request::Renew { .. } | Request::Commit { .. } | Request::Delete { .. } => Self::Keep,
             Request::WriteRecords { .. } => Self::WriteRecords,
             Request::ReadRecords { .. } => Self::ReadRecords,
-            Request::StripeStatus { .. } | Request::Propose(_) | Request::Heartbeat { .. } => {
-                Self::Node
-            }
+            Request::StripeStatus { .. }
+            | Request::Propose(_)
+            | Request::Heartbeat { .. }
+            | Request::Ping
+            | Request::Probe { .. }
+            | Request::Confirm { .. }
+            | Request::History { .. } => Self::Node,
+            Request::Summary { .. }
+            | Request::CopyShard { .. }
+            | Request::CopyRecords { .. }
+            | Request::CopyTombstones { .. }
+            | Request::Release { .. }
+            | Request::StandIn { .. }
+            | Request::TakeRecords { .. }
+            | Request::Challenge { .. } => Self::Heal,
             Request::Table { .. } => Self::Table,
             Request::Locate { .. } | Request::Found { .. } => Self::Locate,
         }
@@ -120,6 +134,7 @@ impl Label for Ask {
             Self::WriteRecords,
             Self::ReadRecords,
             Self::Node,
+            Self::Heal,
             Self::Table,
             Self::Locate,
         ]

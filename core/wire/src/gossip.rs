@@ -17,6 +17,8 @@ pub fn encode_gossip(gossip: &Gossip) -> Bytes {
     let kind = match gossip {
         Gossip::Card(card) => Kind::Card(card.encode()),
         Gossip::Pair(pair) => Kind::Pair(pair.encode()),
+        Gossip::Moved(notes) => Kind::Moved(notes.encode()),
+        Gossip::Wish(wish) => Kind::Wish(wish.encode()),
         Gossip::Query { locator, asker, query } => Kind::Query(peer::Query {
             locator: locator.0.to_vec(),
             asker: asker.0.to_vec(),
@@ -32,6 +34,8 @@ pub fn decode_gossip(bytes: &[u8]) -> Result<Gossip, WireError> {
     Ok(match gossip.ok_or(WireError::UnknownKind("gossip"))? {
         Kind::Card(card) => Gossip::Card(Box::new(format(&card, "card")?)),
         Kind::Pair(pair) => Gossip::Pair(Box::new(format(&pair, "pair record")?)),
+        Kind::Moved(notes) => Gossip::Moved(Box::new(format(&notes, "moved notes")?)),
+        Kind::Wish(wish) => Gossip::Wish(Box::new(format(&wish, "wish")?)),
         Kind::Query(query) => Gossip::Query {
             locator: Locator(array(&query.locator, "locator")?),
             asker: NodeId(array(&query.asker, "asker")?),

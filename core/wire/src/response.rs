@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use defs_core::format::Format;
-use defs_core::ids::PairId;
-use defs_core::message::{BATCH_ITEMS_MAX, ItemResult, Located, PairView, Response, Rung, Table};
+use defs_core::ids::{Digest, PairId};
+use defs_core::message::{
+    BATCH_ITEMS_MAX, HISTORY_MAX, ITEM_NAME_MAX, Item, ItemResult, Located, PairView, Response,
+    Rung, SUMMARY_PARTS, ShardCopy, Summary, Table,
+};
 use defs_core::receipt::SignedReceipt;
 use defs_core::record::{HEADS_MAX, SignedRecord};
 use prost::Message;
@@ -26,6 +29,9 @@ const LOCATED_MAX: usize = 16;
 
 /// The most cards or pairs of a table: more than fit a message.
 const TABLE_MAX: usize = 8192;
+
+/// The most items of a summary: more than fit a message.
+const ITEMS_MAX: usize = 16_384;
 
 /// The bytes of `response`, after which a body of `body_length` bytes will come.
 #[must_use]
@@ -57,9 +63,10 @@ fn kind(response: &Response) -> Kind {
         Response::Records(items) => {
             Kind::Records(peer::Records { items: items.iter().map(heads).collect() })
         }
-        Response::Stripe { indices, commit } => Kind::Stripe(peer::Stripe {
+        Response::Stripe { indices, commit, tombstone } => Kind::Stripe(peer::Stripe {
             indices: indices.iter().map(|index| index.0).collect(),
             commit: commit.as_ref().map(Format::encode),
+            tombstone: tombstone.as_ref().map(Format::encode),
         }),
         Response::Table(table) => Kind::Table(peer::Table {
             cards: encodings(&table.cards),
@@ -74,8 +81,33 @@ fn kind(response: &Response) -> Kind {
             messages: located.messages,
             round_trips: located.round_trips,
         }),
+        Response::Reached(reached) => Kind::Reached(*reached),
+        Response::History(records) => Kind::History(peer::History { records: encodings(records) }),
+        Response::Summary(summary) => Kind::Summary(write_summary(summary)),
+        Response::Copy(copy) => Kind::Copy(peer::ShardCopy {
+            head: copy.head.encode(),
+            lease_ms: copy.lease_ms,
+            commit: copy.commit.as_ref().map(Format::encode),
+        }),
+        Response::Tombstones(tombstones) => {
+            Kind::Tombstones(peer::Tombstones { tombstones: encodings(tombstones) })
+        }
+        Response::Released { share } => Kind::Released(share.to_vec()),
+        Response::Proof(proof) => Kind::Proof(proof.0.to_vec()),
         Response::Refused(reason) => Kind::Refused(refusal(reason)),
     }
+}
+
+fn write_summary(summary: &Summary) -> peer::Summary {
+    use peer::summary::Summary as Kind;
+    let item = |item: &Item| peer::Item { name: item.name.clone(), digest: item.digest.to_vec() };
+    let kind = match summary {
+        Summary::Items(items) => {
+            Kind::Items(peer::Items { items: items.iter().map(item).collect() })
+        }
+        Summary::Parts(parts) => Kind::Parts(parts.concat()),
+    };
+    peer::Summary { summary: Some(kind) }
 }
 
 fn write_receipts(receipts: &[SignedReceipt]) -> peer::Receipts {
@@ -136,8 +168,42 @@ fn read(kind: Kind) -> Result<Response, WireError> {
         Kind::Pair(pair) => Response::Pair(Box::new(format(&pair, "pair record")?)),
         Kind::Alive(peer::Empty {}) => Response::Alive,
         Kind::Located(located) => Response::Located(read_located(located)?),
+        Kind::Reached(reached) => Response::Reached(reached),
+        Kind::History(history) => {
+            Response::History(formats(history.records, "pair records", HISTORY_MAX)?)
+        }
+        Kind::Summary(summary) => Response::Summary(read_summary(summary)?),
+        Kind::Copy(copy) => Response::Copy(Box::new(ShardCopy {
+            head: Arc::new(format(&copy.head, "shard head")?),
+            lease_ms: copy.lease_ms,
+            commit: copy.commit.map(|commit| format(&commit, "commit")).transpose()?,
+        })),
+        Kind::Tombstones(found) => {
+            Response::Tombstones(formats(found.tombstones, "tombstones", BATCH_ITEMS_MAX)?)
+        }
+        Kind::Released(share) => Response::Released { share: array(&share, "share")? },
+        Kind::Proof(proof) => Response::Proof(Digest(array(&proof, "proof")?)),
         Kind::Refused(reason) => Response::Refused(read_refusal(reason)?),
     })
+}
+
+fn read_summary(summary: peer::Summary) -> Result<Summary, WireError> {
+    use peer::summary::Summary as Kind;
+    match summary.summary.ok_or(WireError::UnknownKind("summary"))? {
+        Kind::Items(items) => Ok(Summary::Items(list(items.items, "items", ITEMS_MAX, |item| {
+            if item.name.len() > ITEM_NAME_MAX {
+                return Err(WireError::Invalid("item name"));
+            }
+            Ok(Item { name: item.name, digest: array(&item.digest, "item digest")? })
+        })?)),
+        Kind::Parts(parts) => {
+            let (parts, rest) = parts.as_chunks::<16>();
+            if parts.len() != SUMMARY_PARTS || !rest.is_empty() {
+                return Err(WireError::Invalid("summary parts"));
+            }
+            Ok(Summary::Parts(parts.to_vec()))
+        }
+    }
 }
 
 fn read_receipts(receipts: peer::Receipts) -> Result<Vec<SignedReceipt>, WireError> {
@@ -171,7 +237,8 @@ fn read_pair_view(view: &peer::PairView) -> Result<PairView, WireError> {
 
 fn read_stripe(stripe: peer::Stripe) -> Result<Response, WireError> {
     let commit = stripe.commit.map(|commit| format(&commit, "commit")).transpose()?;
-    Ok(Response::Stripe { indices: read_indices(&stripe.indices)?, commit })
+    let tombstone = stripe.tombstone.map(|one| format(&one, "tombstone")).transpose()?;
+    Ok(Response::Stripe { indices: read_indices(&stripe.indices)?, commit, tombstone })
 }
 
 fn read_located(located: peer::Located) -> Result<Located, WireError> {

@@ -4,16 +4,16 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use defs_core::body::Body;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response, Table};
 use defs_core::network::{NodeCard, SignedCard};
-use defs_core::port::{Change, Clock, Disk, Peers, Publish, StateKey};
+use defs_core::port::{Change, Clock, Disk, Publish, StateKey};
 use defs_core::statement::Statement;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::history::pair_changes;
 use crate::refuse::refuse;
 
 /// After its start a node tells its card faster, since its first words may be said
@@ -33,12 +33,20 @@ impl<W: World> Engine<W> {
         let Some(own) = self.membership.own_pair().map(|own| own.record) else { return };
         let Some(partner) = own.partner_of(&self.me) else { return };
         let request = Request::Heartbeat { pair: own.pair, epoch: own.epoch };
-        match self.peers.call(partner, request, Body::empty()).await {
+        let began = self.clock.elapsed();
+        match self.call_within(partner, request, self.config.timings.watch.suspect_after()).await {
             Ok(_) => {
-                self.membership.heard_partner(self.clock.elapsed());
+                let now = self.clock.elapsed();
+                self.watch.answered(&own.pair, now.saturating_sub(began), now);
+                self.membership.heard_partner(now);
                 self.pay_owed().await;
             }
             Err(error) => {
+                let is_behind =
+                    error.refusal().is_some_and(|refusal| refusal.reason == Reason::WrongEpoch);
+                if is_behind && let Err(error) = self.take_history(partner, own.pair).await {
+                    tracing::debug!(pair = %own.pair, %error, "no history");
+                }
                 self.metrics.heartbeats_missed.one();
                 tracing::debug!(pair = %own.pair, partner = %partner, %error, "no heartbeat");
             }
@@ -52,11 +60,19 @@ impl<W: World> Engine<W> {
         epoch: Epoch,
     ) -> Result<Response, Refusal> {
         self.confirm_promise(caller, pair).await?;
+        let known = self.membership.own_pair().map(|own| own.record);
+        if known.is_some_and(|own| own.pair == pair && own.epoch < epoch)
+            && let Err(error) = self.take_history(caller, pair).await
+        {
+            tracing::debug!(%pair, %error, "no history");
+        }
         let own = self.own_pair_at(pair, epoch)?;
         if own.partner_of(&self.me) != Some(caller) {
             return Err(refuse(Reason::NotAllowed, "only the partner may send heartbeats"));
         }
-        self.membership.heard_partner(self.clock.elapsed());
+        let now = self.clock.elapsed();
+        self.watch.beat(&pair, now);
+        self.membership.heard_partner(now);
         Ok(Response::Alive)
     }
 
@@ -87,6 +103,7 @@ impl<W: World> Engine<W> {
         if let Some(own) = self.membership.own_pair() {
             self.peers.publish(Gossip::Pair(Box::new(own)));
         }
+        self.tell_wishes();
     }
 
     /// This node's card as of now.
@@ -101,6 +118,7 @@ impl<W: World> Engine<W> {
             labels: self.config.labels.clone(),
             capacity: usage.capacity,
             used: usage.used,
+            activity: self.activity(),
             admission: self.config.admission,
         };
         let signature = self.key.sign(&card.statement(&self.network)).0;
@@ -111,13 +129,14 @@ impl<W: World> Engine<W> {
     pub fn table(&self) -> Table {
         let timings = &self.config.timings;
         let now = self.clock.elapsed();
-        self.membership.table(now, timings.card_stale, timings.suspect_after)
+        self.membership.table(now, timings.card_stale, timings.watch.suspect_after())
     }
 
     /// Writes what was learnt of the network, so that a restart begins with it.
     pub(crate) async fn flush_membership(self: Arc<Self>) {
         let (cards, pairs) = self.membership.take_dirty();
-        if cards.is_empty() && pairs.is_empty() {
+        let wishes = self.unwritten_wishes();
+        if cards.is_empty() && pairs.is_empty() && wishes.is_empty() {
             return;
         }
         let card_change = |card: &SignedCard| {
@@ -127,7 +146,8 @@ impl<W: World> Engine<W> {
         let changes = cards
             .iter()
             .map(card_change)
-            .chain(pairs.iter().map(crate::form::pair_change))
+            .chain(pairs.iter().flat_map(pair_changes))
+            .chain(wishes)
             .collect();
         let written = self.disk.apply(changes).await;
         if written.is_err() {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use defs_core::network::{Genesis, Labels};
-use defs_core::port::{Clock, Disk, Peers, Publish, Randomness};
+use defs_core::port::{Clock, Compute, Disk, Peers, Publish, Randomness};
+use defs_pairing::detector;
 
 /// The ports that one engine runs on.
 pub trait World: Send + Sync + 'static {
@@ -15,6 +16,8 @@ pub trait World: Send + Sync + 'static {
     type Clock: Clock;
     /// Randomness.
     type Random: Randomness;
+    /// Where rebuilding is computed.
+    type Compute: Compute;
 }
 
 /// Who this node is and where it stands.
@@ -28,16 +31,28 @@ pub struct EngineConfig {
     pub labels: Labels,
     /// Its rhythms.
     pub timings: Timings,
+    /// Bytes that it copies and rebuilds a second, at most.
+    pub repair_rate: u64,
 }
 
 /// How often a node does things and how long it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timings {
-    /// Between heartbeats to the partner.
-    pub heartbeat: Duration,
-    /// Without a heartbeat for so long, the partner counts as away: no new shards, and
-    /// reads go to the other member.
-    pub suspect_after: Duration,
+    /// Between heartbeats to the partner, and what follows when they fail to come: without
+    /// one for `suspect_after`, the pair takes no new shards and reads go to the other member.
+    pub watch: detector::Timings,
+    /// How long a try to reach somebody may take.
+    pub probe: Duration,
+    /// Witnesses that are missing for so long are replaced by others.
+    pub renew_witnesses: Duration,
+    /// Between comparisons of the members of a pair, when nothing else causes one.
+    pub compare: Duration,
+    /// In which every stored byte is read back once.
+    pub scrub: Duration,
+    /// Between looks for stripes to repair.
+    pub repair: Duration,
+    /// How long a watcher leaves a lost shard to the nearer one.
+    pub repair_turn: Duration,
     /// Between two tellings of this node's card.
     pub card: Duration,
     /// Without a card for so long, a node counts as away.
@@ -61,8 +76,13 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_secs(2),
-            suspect_after: Duration::from_secs(6),
+            watch: detector::Timings::default(),
+            probe: Duration::from_secs(2),
+            renew_witnesses: Duration::from_secs(30),
+            compare: Duration::from_hours(1),
+            scrub: Duration::from_hours(30 * 24),
+            repair: Duration::from_secs(2),
+            repair_turn: Duration::from_secs(60),
             card: Duration::from_secs(5),
             card_stale: Duration::from_secs(16),
             settle: Duration::from_millis(1500),

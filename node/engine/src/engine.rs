@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::format::{Format, FormatError};
 use defs_core::ids::{NetworkId, NodeId, ShardIndex, StripeId};
-use defs_core::message::{Gossip, Request, Response};
+use defs_core::message::{Gossip, Refusal, Request, Response};
 use defs_core::network::{SignedCard, SignedPairRecord};
 use defs_core::port::{Clock, Disk, DiskError, Peers, Reply, Service, StateKey, Verdict};
 use defs_identity::{CachedChecker, SecretKey, UnixTime};
@@ -23,6 +24,16 @@ use crate::config::{EngineConfig, World};
 use crate::connection::Connections;
 use crate::elapsed::Elapsed;
 use crate::gate::Gate;
+use crate::heal::history::Behind;
+use crate::heal::lost::LostPairs;
+use crate::heal::notes::Hints;
+use crate::heal::pace::Pace;
+use crate::heal::rebuild::Repairs;
+use crate::heal::release::Rebuilders;
+use crate::heal::scrub::BadShards;
+use crate::heal::watch::Watch;
+use crate::heal::wishes::Wishes;
+use crate::heal::witness::Tries;
 use crate::locate::{Lookups, Query};
 use crate::membership::{CardError, Membership, News, PairError, check_card, check_pair};
 use crate::records::KeyLocks;
@@ -45,6 +56,7 @@ pub struct Engine<W: World> {
     pub(crate) disk: W::Disk,
     pub(crate) clock: W::Clock,
     pub(crate) random: W::Random,
+    pub(crate) compute: W::Compute,
     pub(crate) elapsed: Elapsed,
     pub(crate) checker: CachedChecker,
     pub(crate) connections: Connections,
@@ -59,6 +71,26 @@ pub struct Engine<W: World> {
     pub(crate) addresses: Mutex<Vec<String>>,
     queries: mpsc::Sender<Query>,
     queries_in: Mutex<Option<mpsc::Receiver<Query>>>,
+    pub(crate) watch: Watch,
+    /// This node's own tries to reach others.
+    pub(crate) tries: Tries,
+    pub(crate) lost: LostPairs,
+    pub(crate) bad: BadShards,
+    pub(crate) rebuilders: Rebuilders,
+    pub(crate) repairs: Repairs,
+    pub(crate) hints: Hints,
+    pub(crate) wishes: Wishes,
+    pub(crate) pace: Pace,
+    /// Pairs of which earlier epochs are missing here.
+    pub(crate) behind: Mutex<Behind>,
+    /// Held while an epoch is signed.
+    pub(crate) signing: tokio::sync::Mutex<()>,
+    /// Whether this node knows of any stand-in: else no write has to look.
+    pub(crate) has_stand_ins: AtomicBool,
+    /// Whether this node lacks what its partner has.
+    pub(crate) syncing: AtomicBool,
+    /// Wakes the comparison with the partner.
+    pub(crate) sync_wanted: tokio::sync::Notify,
     /// Wakes the telling of this node's card when somebody new was heard.
     pub(crate) greet: tokio::sync::Notify,
 }
@@ -106,7 +138,7 @@ impl<W: World> Engine<W> {
         config: EngineConfig,
         key: SecretKey,
         ports: (W::Peers, W::Disk),
-        chance: (W::Clock, W::Random),
+        chance: (W::Clock, W::Random, W::Compute),
     ) -> Result<Arc<Self>, OpenError> {
         Self::open_measured(config, key, ports, chance, NodeMetrics::default()).await
     }
@@ -116,7 +148,7 @@ impl<W: World> Engine<W> {
         config: EngineConfig,
         key: SecretKey,
         (peers, disk): (W::Peers, W::Disk),
-        (clock, random): (W::Clock, W::Random),
+        (clock, random, compute): (W::Clock, W::Random, W::Compute),
         metrics: NodeMetrics,
     ) -> Result<Arc<Self>, OpenError> {
         let me = key.public().node_id();
@@ -127,6 +159,7 @@ impl<W: World> Engine<W> {
         let (queries, queries_in) = mpsc::channel(QUERIES_MAX);
         let engine = Self {
             network: config.genesis.network(),
+            pace: Pace::new(config.repair_rate),
             config,
             me,
             key,
@@ -134,6 +167,7 @@ impl<W: World> Engine<W> {
             disk,
             clock,
             random,
+            compute,
             elapsed,
             checker: CachedChecker::new(),
             connections: Connections::default(),
@@ -145,6 +179,19 @@ impl<W: World> Engine<W> {
             untold: Untold::default(),
             arriving: Mutex::default(),
             addresses: Mutex::default(),
+            watch: Watch::default(),
+            tries: Tries::default(),
+            lost: LostPairs::default(),
+            bad: BadShards::default(),
+            rebuilders: Rebuilders::default(),
+            repairs: Repairs::default(),
+            hints: Hints::default(),
+            wishes: Wishes::default(),
+            behind: Mutex::default(),
+            signing: tokio::sync::Mutex::default(),
+            has_stand_ins: AtomicBool::new(false),
+            syncing: AtomicBool::new(false),
+            sync_wanted: tokio::sync::Notify::new(),
             queries,
             queries_in: Mutex::new(Some(queries_in)),
             greet: tokio::sync::Notify::new(),
@@ -156,7 +203,15 @@ impl<W: World> Engine<W> {
     async fn recall(&self) -> Result<(), OpenError> {
         let cards = self.disk.scan(StateKey(b"card/".to_vec()), STATE_MAX);
         for (_, bytes) in cards.await.map_err(OpenError::Disk)? {
-            let card = SignedCard::decode(&bytes).map_err(OpenError::Format)?;
+            let card = match SignedCard::decode(&bytes) {
+                Ok(card) => card,
+                Err(error @ FormatError::Newer { .. }) => return Err(OpenError::Format(error)),
+                // Of an earlier version: its node tells its present one.
+                Err(error) => {
+                    tracing::warn!(%error, "a stored card is left out");
+                    continue;
+                }
+            };
             if let Ok(node) = check_card(&self.config.genesis, &self.network, &card, &self.checker)
             {
                 self.peers.learn(node, &card.card.addresses);
@@ -171,6 +226,9 @@ impl<W: World> Engine<W> {
                 tracing::warn!("a stored pair record names a node whose card is not stored");
             }
         }
+        self.recall_wishes().await.map_err(OpenError::Disk)?;
+        self.recall_stand_ins().await.map_err(OpenError::Disk)?;
+        self.recall_sync().await.map_err(OpenError::Disk)?;
         Ok(())
     }
 
@@ -188,7 +246,13 @@ impl<W: World> Engine<W> {
     /// `stop`.
     pub fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let timings = self.config.timings;
-        self.every(tasks, stop, timings.heartbeat, Self::beat);
+        self.every(tasks, stop, timings.watch.heartbeat(), Self::beat);
+        self.every(tasks, stop, timings.watch.heartbeat(), Self::look);
+        self.every(tasks, stop, timings.watch.heartbeat(), Self::ask_witnesses);
+        self.every(tasks, stop, timings.watch.heartbeat(), Self::confirm_losses);
+        self.every(tasks, stop, timings.form, Self::succeed);
+        self.every(tasks, stop, timings.form, Self::close_gaps);
+        self.every(tasks, stop, timings.repair, Self::repair);
         self.every(tasks, stop, timings.form, Self::form);
         self.every(tasks, stop, timings.expire, Self::expire);
         self.every(tasks, stop, crate::elapsed::PERSIST_EVERY, Self::persist_elapsed);
@@ -205,6 +269,12 @@ impl<W: World> Engine<W> {
         );
         let engine = Arc::clone(self);
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { engine.catch_up().await }));
+        let engine = Arc::clone(self);
+        let scrub = async move { engine.scrub().await };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(scrub));
+        let engine = Arc::clone(self);
+        let sync = async move { engine.keep_in_sync().await };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(sync));
         let queries = self.queries_in.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(queries) = queries {
             let engine = Arc::clone(self);
@@ -272,6 +342,7 @@ impl<W: World> Engine<W> {
             News::Fresh => {}
             News::NewNode => self.greet.notify_one(),
         }
+        self.tries.heard(&node);
         self.peers.learn(node, &addresses);
         Verdict::PassOn
     }
@@ -282,15 +353,19 @@ impl<W: World> Engine<W> {
             return Verdict::Ignore;
         }
         let before = known.as_ref().map(|known| &known.record);
-        if before.is_none() && pair.record.role_of(&self.me).is_some() {
+        if self.would_join(before, &pair.record) {
             // This node joins a pair by its own promise only, see `form`.
             return Verdict::PassOn;
         }
         let checked = check_pair(&self.network, before, &pair, &self.checker);
-        match checked.and_then(|()| self.membership.learn_pair(pair)) {
+        match checked.and_then(|()| self.membership.learn_pair(pair.clone())) {
             Ok(_) => Verdict::PassOn,
             Err(PairError::Signature | PairError::TooFewSignatures) => Verdict::Reject,
-            Err(PairError::NotASuccessor | PairError::UnknownMember) => Verdict::Ignore,
+            Err(PairError::NotASuccessor) => {
+                self.is_behind(pair);
+                Verdict::Ignore
+            }
+            Err(PairError::UnknownMember) => Verdict::Ignore,
         }
     }
 
@@ -300,10 +375,7 @@ impl<W: World> Engine<W> {
             Request::OpenSession(session) => reply(self.open_session(caller, &session)),
             Request::StoreShard(store) => reply(self.store_shard(caller, store, body).await),
             Request::MirrorShard(store) => reply(self.mirror_shard(caller, store, body).await),
-            Request::ReadShard(read) => match self.read_shard(caller, read).await {
-                Ok(reply) => reply,
-                Err(refusal) => Reply::bare(Response::Refused(refusal)),
-            },
+            Request::ReadShard(read) => whole(self.read_shard(caller, read).await),
             Request::Renew { shards, lease_ms, both } => {
                 reply(self.renew(caller, shards, Duration::from_millis(lease_ms), both).await)
             }
@@ -325,8 +397,38 @@ impl<W: World> Engine<W> {
             Request::Found { locator, query, pair } => {
                 reply(self.take_found(&caller, &locator, query, pair))
             }
+            Request::Ping => Reply::bare(Response::Alive),
+            Request::Probe { node } => reply(self.probe(caller, node).await),
+            Request::Confirm { pair, epoch } => reply(self.confirm(pair, epoch).await),
+            Request::History { pair, after } => reply(self.history(pair, after).await),
+            Request::Summary { pair, epoch, kind, prefix } => {
+                reply(self.summarise(caller, (pair, epoch), kind, &prefix).await)
+            }
+            Request::CopyShard { pair, epoch, key } => {
+                whole(self.copy_shard(caller, (pair, epoch), key).await)
+            }
+            Request::CopyRecords { pair, epoch, keys } => {
+                reply(self.copy_records(caller, (pair, epoch), keys).await)
+            }
+            Request::CopyTombstones { pair, epoch, stripes } => {
+                reply(self.copy_tombstones(caller, (pair, epoch), stripes).await)
+            }
+            Request::Release { key, lost } => whole(self.release(caller, key, lost).await),
+            Request::StandIn { keys, lost, by, both } => {
+                reply(self.take_stand_in(caller, keys, (lost, by), both).await)
+            }
+            Request::TakeRecords { pair, epoch, lost, records, forward } => {
+                reply(self.take_records_for(caller, (pair, epoch), lost, records, forward).await)
+            }
+            Request::Challenge { key, nonce, range } => {
+                reply(self.prove(caller, key, &nonce, range).await)
+            }
         }
     }
+}
+
+fn whole(result: Result<Reply, Refusal>) -> Reply {
+    result.unwrap_or_else(|refusal| Reply::bare(Response::Refused(refusal)))
 }
 
 impl<W: World> Service for Engine<W> {
@@ -344,6 +446,8 @@ impl<W: World> Service for Engine<W> {
         match message {
             Gossip::Card(card) => self.hear_card(*card),
             Gossip::Pair(pair) => self.hear_pair(*pair),
+            Gossip::Moved(notes) => self.hear_notes(&notes),
+            Gossip::Wish(wish) => self.hear_wish(*wish),
             Gossip::Query { locator, asker, query } => {
                 if !self.membership.is_admitted(&asker) || asker == self.me {
                     return Verdict::Ignore;

@@ -133,7 +133,7 @@ impl<W: World> Engine<W> {
     ) -> Option<(Vec<ShardIndex>, Option<Signed<Commit>>)> {
         let answer = self.peers.call(node, Request::StripeStatus { stripe }, Body::empty()).await;
         match answer.ok()?.response {
-            Response::Stripe { indices, commit } => Some((indices, commit)),
+            Response::Stripe { indices, commit, .. } => Some((indices, commit)),
             _ => None,
         }
     }

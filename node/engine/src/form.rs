@@ -11,15 +11,16 @@ use std::sync::Arc;
 use defs_core::body::Body;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
-use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
+use defs_core::message::{Reason, Refusal, Request, Response};
 use defs_core::network::{PairRecord, Role, SignedPairRecord};
-use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, Randomness, StateKey};
+use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Randomness, StateKey};
 use defs_core::statement::Statement;
 use defs_pairing::planner::{Match, plan};
 use defs_pairing::witness;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::history::pair_changes;
 use crate::membership::{check_pair, draw};
 use crate::refuse::{disk_refusal, refuse};
 use crate::stamp::sign_as_node;
@@ -27,12 +28,6 @@ use crate::stamp::sign_as_node;
 /// The proposal that this node has signed and not yet got back.
 fn promise_key() -> StateKey {
     StateKey(b"promise".to_vec())
-}
-
-/// A pair record as it is kept.
-pub(crate) fn pair_change(signed: &SignedPairRecord) -> Change {
-    let key = [b"pair/".as_slice(), &signed.record.pair.0].concat();
-    Change::Put(StateKey(key), signed.encode())
 }
 
 impl<W: World> Engine<W> {
@@ -52,7 +47,9 @@ impl<W: World> Engine<W> {
             return;
         };
         let [primary, mirror] = promise.record.members;
-        if mirror == self.me {
+        if promise.record.epoch != Epoch(1) {
+            self.ask_for_epoch(&promise).await;
+        } else if mirror == self.me {
             self.ask_primary(promise).await;
         } else if self.planned() != Some(Match(primary, mirror)) && self.is_settled() {
             self.forget_promise().await;
@@ -76,12 +73,22 @@ impl<W: World> Engine<W> {
     }
 
     /// What this node has signed and not yet heard back of.
-    async fn promise(&self) -> Result<Option<SignedPairRecord>, DiskError> {
+    pub(crate) async fn promise(&self) -> Result<Option<SignedPairRecord>, DiskError> {
         let bytes = self.disk.get(promise_key()).await?;
         Ok(bytes.as_deref().and_then(|bytes| SignedPairRecord::decode(bytes).ok()))
     }
 
-    async fn forget_promise(&self) {
+    pub(crate) async fn keep_promise(&self, promise: &SignedPairRecord) -> Result<(), Refusal> {
+        let change = Change::Put(promise_key(), promise.encode());
+        self.disk.apply(vec![change]).await.map_err(disk_refusal)
+    }
+
+    /// What becomes of a promise with the pair that it was for.
+    pub(crate) fn promise_kept(&self) -> Change {
+        Change::Remove(promise_key())
+    }
+
+    pub(crate) async fn forget_promise(&self) {
         self.note_failure(self.disk.apply(vec![Change::Remove(promise_key())]).await);
     }
 
@@ -154,20 +161,14 @@ impl<W: World> Engine<W> {
         if is_known || check_pair(&self.network, None, &signed, &self.checker).is_err() {
             return;
         }
-        let changes = vec![pair_change(&signed), Change::Remove(promise_key())];
+        let [newest, epoch] = pair_changes(&signed);
+        let changes = vec![newest, epoch, self.promise_kept()];
         if let Err(error) = self.disk.apply(changes).await {
             return self.note_failure(Err(error));
         }
         let role = if signed.record.primary() == self.me { Role::Primary } else { Role::Mirror };
         tracing::info!(pair = %signed.record.pair, %role, "this node is now in a pair");
         self.enter(signed);
-    }
-
-    fn enter(&self, signed: SignedPairRecord) {
-        if self.membership.learn_pair(signed.clone()).is_ok() {
-            self.membership.heard_partner(self.clock.elapsed());
-            self.peers.publish(Gossip::Pair(Box::new(signed)));
-        }
     }
 
     /// As mirror: sign the primary's proposal if this node is free and would have chosen
@@ -177,8 +178,11 @@ impl<W: World> Engine<W> {
         caller: NodeId,
         mut proposal: SignedPairRecord,
     ) -> Result<Response, Refusal> {
+        if proposal.record.epoch != Epoch(1) {
+            return self.take_successor(caller, proposal).await;
+        }
         let record = &proposal.record;
-        if caller != record.primary() || record.mirror() != self.me || record.epoch != Epoch(1) {
+        if caller != record.primary() || record.mirror() != self.me {
             return Err(refuse(Reason::Malformed, "not a proposal of the caller to this node"));
         }
         if let Some(own) = self.membership.own_pair() {
@@ -219,9 +223,13 @@ impl<W: World> Engine<W> {
         pair: PairId,
     ) -> Result<(), Refusal> {
         if self.membership.own_pair().is_some() {
+            if self.is_proposed(&caller).await {
+                return Err(refuse(Reason::Busy, "the pair's next epoch is being agreed on"));
+            }
             return Ok(());
         }
         let promise = self.promise().await.map_err(disk_refusal)?;
+        let promise = promise.filter(|promise| promise.record.epoch == Epoch(1));
         let Some(promise) = promise.filter(|promise| promise.record.pair == pair) else {
             return Ok(());
         };

@@ -120,6 +120,11 @@ impl Lookups {
         }
     }
 
+    /// Whether nobody asked for `locator` lately.
+    fn is_new(&self, locator: &Locator, now: Duration) -> bool {
+        self.patience(locator, now) == Patience::FirstAnswer
+    }
+
     fn remember(&self, locator: Locator, now: Duration) {
         let mut state = self.lock();
         if state.answered.len() >= ANSWERED_MAX {
@@ -162,10 +167,19 @@ impl<W: World> Engine<W> {
 
     /// From rung to rung, the cheapest first.
     async fn climb(&self, locator: Locator) -> Result<Located, Refusal> {
-        if let Some(pair) = self.disk.holds(locator).await.map_err(disk_refusal)? {
+        let held = self.disk.holds(locator).await.map_err(disk_refusal)?;
+        if let Some(pair) = held.filter(|_| self.lookups.is_new(&locator, self.clock.elapsed())) {
+            self.lookups.remember(locator, self.clock.elapsed());
             return Ok(located(vec![pair], Rung::Local, 0, 0));
         }
+        let hinted = self.hints.pairs(&locator);
         let patience = self.lookups.patience(&locator, self.clock.elapsed());
+        if !hinted.is_empty() && patience == Patience::FirstAnswer {
+            // Who asks again was not served by them.
+            self.lookups.remember(locator, self.clock.elapsed());
+            let pairs = hinted.into_iter().take(PAIRS_MAX).collect();
+            return Ok(located(pairs, Rung::Local, 0, 0));
+        }
         let mut found = self.broadcast(locator, patience).await?;
         // The question, and the answers.
         let messages = u32::try_from(found.len()).unwrap_or(u32::MAX).saturating_add(1);

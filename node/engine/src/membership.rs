@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use defs_core::ids::{Digest, Epoch, NetworkId, NodeId, PairId};
 use defs_core::message::{PairView, Table};
-use defs_core::network::{Admission, Genesis, PairRecord, SignedCard, SignedPairRecord};
+use defs_core::network::{
+    Activity, Admission, Genesis, Labels, PairRecord, SignedCard, SignedPairRecord,
+};
 use defs_core::statement::Statement;
 use defs_identity::{SignatureChecker, verify_node};
 use defs_pairing::planner::Candidate;
@@ -90,7 +92,8 @@ pub fn check_pair(
     }
 }
 
-fn signers(
+/// Who signed `signed`; wrong if any signature is.
+pub(crate) fn signers(
     network: &NetworkId,
     signed: &SignedPairRecord,
     checker: &impl SignatureChecker,
@@ -122,6 +125,16 @@ struct State {
     /// Cards and pair records that are not on the disk yet.
     dirty_cards: BTreeSet<NodeId>,
     dirty_pairs: BTreeSet<PairId>,
+}
+
+/// A pair that takes new shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpenPair {
+    pub(crate) pair: PairId,
+    /// Bytes that both members may still take.
+    pub(crate) room: u64,
+    /// Where its primary stands.
+    pub(crate) domain: String,
 }
 
 #[derive(Debug)]
@@ -255,6 +268,7 @@ impl Membership {
             .cards
             .iter()
             .filter(|(node, known)| !paired.contains(*node) && known.is_alive(now, patience))
+            .filter(|(_, known)| known.card.card.activity == Activity::Ready)
             .map(|(node, known)| candidate(*node, known))
             .collect();
         let names: BTreeSet<_> = free.iter().map(|candidate| candidate.node).collect();
@@ -266,6 +280,49 @@ impl Membership {
         let since = if is_as_planned { *since } else { now };
         state.free = (names, since);
         (free, now.saturating_sub(since))
+    }
+
+    /// Whether `node` was heard within `patience`.
+    pub(crate) fn is_heard(&self, node: &NodeId, now: Duration, patience: Duration) -> bool {
+        self.lock().cards.get(node).is_some_and(|known| known.is_alive(now, patience))
+    }
+
+    /// Where every admitted node stands.
+    pub(crate) fn places(&self) -> Vec<(NodeId, Labels)> {
+        let state = self.lock();
+        state.cards.iter().map(|(node, known)| (*node, known.card.card.labels.clone())).collect()
+    }
+
+    /// Bytes that `node` may still take, as it said last.
+    pub(crate) fn room_of(&self, node: &NodeId) -> u64 {
+        self.lock().cards.get(node).map_or(0, Known::room)
+    }
+
+    /// The pair of which `node` is a member, as far as is known here.
+    pub(crate) fn pair_of(&self, node: &NodeId) -> Option<PairId> {
+        let state = self.lock();
+        let mut pairs = state.pairs.values();
+        pairs.find(|pair| pair.record.role_of(node).is_some()).map(|pair| pair.record.pair)
+    }
+
+    /// Pairs of which both members are heard and ready.
+    pub(crate) fn open_pairs(&self, now: Duration, patience: Duration) -> Vec<OpenPair> {
+        let state = self.lock();
+        let open = |signed: &SignedPairRecord| {
+            let members = signed.record.members.each_ref();
+            let [Some(one), Some(other)] = members.map(|member| state.cards.get(member)) else {
+                return None;
+            };
+            let is_open = [one, other].iter().all(|known| {
+                known.is_alive(now, patience) && known.card.card.activity == Activity::Ready
+            });
+            is_open.then(|| OpenPair {
+                pair: signed.record.pair,
+                room: one.room().min(other.room()),
+                domain: one.card.card.labels.zone.clone(),
+            })
+        };
+        state.pairs.values().filter_map(open).collect()
     }
 
     /// Every admitted node but `members`, as candidates for witnesses.
@@ -283,16 +340,20 @@ impl Membership {
     pub(crate) fn table(&self, now: Duration, patience: Duration, suspect: Duration) -> Table {
         let state = self.lock();
         let alive = |node: &NodeId| {
-            *node == self.me
-                || state.cards.get(node).is_some_and(|known| known.is_alive(now, patience))
+            let known = state.cards.get(node);
+            // Who still takes over what its partner has can't be read from, nor be relied on.
+            let is_syncing =
+                known.is_some_and(|known| known.card.card.activity == Activity::Syncing);
+            let heard =
+                *node == self.me || known.is_some_and(|known| known.is_alive(now, patience));
+            heard && !is_syncing
         };
         let partner_heard =
             state.partner_heard.is_some_and(|heard| now.saturating_sub(heard) < suspect);
         let view = |signed: &SignedPairRecord| {
             let is_own = signed.record.role_of(&self.me).is_some();
-            let lives = |member: &NodeId| {
-                if is_own && *member != self.me { partner_heard } else { alive(member) }
-            };
+            let lives =
+                |member: &NodeId| alive(member) && (!is_own || *member == self.me || partner_heard);
             PairView { record: signed.clone(), alive: signed.record.members.each_ref().map(lives) }
         };
         Table {
@@ -349,6 +410,10 @@ impl State {
 }
 
 impl Known {
+    fn room(&self) -> u64 {
+        self.card.card.capacity.saturating_sub(self.card.card.used)
+    }
+
     fn is_alive(&self, now: Duration, patience: Duration) -> bool {
         self.heard.is_some_and(|heard| now.saturating_sub(heard) < patience)
     }

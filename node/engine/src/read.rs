@@ -1,13 +1,15 @@
 //! Sealed bytes go out, to whoever has a session for their lock.
 
+use defs_core::format::Format;
 use defs_core::ids::{NodeId, StripeId};
 use defs_core::message::{ReadShard, Reason, Refusal, Response};
 use defs_core::port::{Clock, Disk, Reply};
-use defs_core::statement::Operations;
+use defs_core::statement::{Operations, Signed};
 
 use crate::config::World;
 use crate::engine::Engine;
 use crate::gate::PATIENCE;
+use crate::keep::tombstone_key;
 use crate::refuse::{disk_refusal, refuse};
 
 impl<W: World> Engine<W> {
@@ -56,6 +58,8 @@ impl<W: World> Engine<W> {
         let held = self.held(stripe).await?;
         let commit = held.iter().find_map(|(_, stored)| stored.state.commit.clone());
         let indices = held.into_iter().map(|(key, _)| key.index).collect();
-        Ok(Response::Stripe { indices, commit })
+        let tombstone = self.disk.get(tombstone_key(&stripe)).await.map_err(disk_refusal)?;
+        let tombstone = tombstone.and_then(|bytes| Signed::decode(&bytes).ok());
+        Ok(Response::Stripe { indices, commit, tombstone })
     }
 }

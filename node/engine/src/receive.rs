@@ -47,7 +47,9 @@ impl<W: World> Engine<W> {
         body: Body,
     ) -> Result<Response, Refusal> {
         let pair = self.serving(&store, Role::Primary)?;
-        if !self.membership.partner_alive(self.clock.elapsed(), self.config.timings.suspect_after) {
+        self.check_open(&pair).await?;
+        let suspect_after = self.config.timings.watch.suspect_after();
+        if !self.membership.partner_alive(self.clock.elapsed(), suspect_after) {
             return Err(refuse(
                 Reason::Degraded,
                 format!("pair {} has one member only now and takes no new shards", pair.pair),
@@ -89,6 +91,7 @@ impl<W: World> Engine<W> {
         body: Body,
     ) -> Result<Response, Refusal> {
         let pair = self.serving(&store, Role::Mirror)?;
+        self.check_open(&pair).await?;
         if caller != pair.primary() {
             return Err(refuse(Reason::NotAllowed, "only the primary may send shards to mirror"));
         }
@@ -110,6 +113,15 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::WrongEpoch, detail));
         }
         Ok(own)
+    }
+
+    /// An epoch of which this node has signed the successor takes nothing any more.
+    async fn check_open(&self, pair: &PairRecord) -> Result<(), Refusal> {
+        if self.has_signed_after(&pair.pair, pair.epoch).await? {
+            let detail = format!("epoch {} of pair {} is over", pair.epoch, pair.pair);
+            return Err(refuse(Reason::Degraded, detail));
+        }
+        Ok(())
     }
 
     /// Checks everything that can be checked before the first byte.

@@ -101,36 +101,43 @@ impl<W: World> Engine<W> {
         if theirs.len() != mine.len() {
             return Err(refuse(Reason::Degraded, "the mirror answered for other records"));
         }
-        Ok(Response::Written(mine.into_iter().zip(theirs).map(both).collect()))
+        let written = mine.into_iter().zip(theirs).map(both).collect();
+        Ok(Response::Written(self.pass_to_stand_ins(&own, &records, written).await?))
     }
 
-    fn check_primary(&self, own: &PairRecord) -> Result<(), Refusal> {
+    pub(crate) fn check_primary(&self, own: &PairRecord) -> Result<(), Refusal> {
         if own.role_of(&self.me) != Some(Role::Primary) {
             let detail = format!("this node is the mirror of pair {}: ask its primary", own.pair);
             return Err(refuse(Reason::WrongEpoch, detail));
         }
         let now = self.clock.elapsed();
-        if self.membership.partner_alive(now, self.config.timings.suspect_after) {
+        if self.membership.partner_alive(now, self.config.timings.watch.suspect_after()) {
             return Ok(());
         }
         Err(refuse(Reason::Degraded, "the pair has one member only now and takes no writes"))
     }
 
-    fn check_record(&self, record: &SignedRecord, pair: &PairId) -> Result<(), Refusal> {
+    pub(crate) fn check_record(&self, record: &SignedRecord, pair: &PairId) -> Result<(), Refusal> {
+        let body = &record.body;
+        if !body.set.pairs.contains(pair) {
+            return Err(refuse(Reason::NotAllowed, "the record's set does not name this pair"));
+        }
+        self.check_owner(record)
+    }
+
+    /// Whether a record is its owner's.
+    pub(crate) fn check_owner(&self, record: &SignedRecord) -> Result<(), Refusal> {
         let body = &record.body;
         if !body.names_its_lock() {
             let detail = "the file id is not the one that this lock may write under";
             return Err(refuse(Reason::NotAuthorised, detail));
-        }
-        if !body.set.pairs.contains(pair) {
-            return Err(refuse(Reason::NotAllowed, "the record's set does not name this pair"));
         }
         self.check_statement(record, &body.lock)
     }
 
     /// Merges what was checked into the heads that are here, and signs for it once it is
     /// durable.
-    async fn keep_records(
+    pub(crate) async fn keep_records(
         &self,
         own: &PairRecord,
         records: &[Arc<SignedRecord>],
@@ -213,6 +220,10 @@ impl<W: World> Engine<W> {
         keys: Vec<RecordKey>,
     ) -> Result<Response, Refusal> {
         bounded(keys.len())?;
+        // What is missing here may be at the partner.
+        if self.is_syncing() && self.membership.partner() != Some(caller) {
+            return Err(refuse(Reason::Busy, "this node is still taking over its pair's records"));
+        }
         let mut answer = Answer::default();
         for some in keys.chunks(READ_AT_ONCE) {
             if answer.is_full {
@@ -331,7 +342,7 @@ fn merge(heads: &mut Vec<Arc<SignedRecord>>, record: &Arc<SignedRecord>) -> Resu
 }
 
 /// An item counts only if both members kept it.
-fn both((mine, theirs): (Receipts, Receipts)) -> Receipts {
+pub(crate) fn both((mine, theirs): (Receipts, Receipts)) -> Receipts {
     let mut receipts = mine?;
     receipts.extend(theirs?);
     Ok(receipts)

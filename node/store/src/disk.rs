@@ -100,6 +100,14 @@ impl Disk for Store {
         self.blocking(move |inner| inner.files_after(after.as_ref(), limit)).await
     }
 
+    async fn records_after(
+        &self,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, DiskError> {
+        self.blocking(move |inner| inner.records_after(after.as_ref(), limit)).await
+    }
+
     async fn records(
         &self,
         keys: Vec<RecordKey>,

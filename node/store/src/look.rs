@@ -107,6 +107,23 @@ impl Inner {
         Ok(found)
     }
 
+    pub(crate) fn records_after(
+        &self,
+        after: Option<&RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, DiskError> {
+        let from = after.map_or(Vec::new(), record_key);
+        let mut found = Vec::new();
+        self.index.visit(Family::Sizes, &from, |key, _| {
+            if found.len() == limit {
+                return Ok(false);
+            }
+            found.extend(parse_record_key(key).filter(|key| Some(key) != after));
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
     pub(crate) fn record(&self, key: &RecordKey) -> Result<Vec<Arc<SignedRecord>>, DiskError> {
         let heads = self.index.value::<Heads>(Family::Records, &record_key(key))?;
         Ok(heads.map_or(Vec::new(), |heads| heads.0))

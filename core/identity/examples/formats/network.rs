@@ -3,7 +3,9 @@
 use defs_core::digest::{file_locator, stripe_locator};
 use defs_core::format::Format;
 use defs_core::ids::{Digest, Epoch, FileId, StripeTag, hex};
-use defs_core::network::{Admission, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord};
+use defs_core::network::{
+    Activity, Admission, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+};
 use defs_core::statement::Statement;
 use serde_json::{Value, json};
 
@@ -51,6 +53,7 @@ pub(crate) fn signed_card() -> SignedCard {
         labels: Labels { host: "oak".to_owned(), zone: "rack-1".to_owned(), region: String::new() },
         capacity: 10 << 30,
         used: 3 << 20,
+        activity: Activity::default(),
         admission: admission(PRIMARY).1,
     };
     let signature = key(PRIMARY).sign(&card.statement(&network())).0;
@@ -70,6 +73,7 @@ pub(crate) fn card_vector() -> Value {
         "region": card.labels.region,
         "capacity": card.capacity,
         "used": card.used,
+        "activity": "ready",
         "admission": hex(&card.admission),
         "encoded": hex(&card.encode()),
         "statement": statement.full(),

@@ -259,7 +259,11 @@ fn records() -> Answer {
 fn stripe() -> Answer {
     let indices = vec![ShardIndex(0), ShardIndex(2)];
     let fields = json!({ "indices": "0002", "commit": hex(&commit().encode()) });
-    (Response::Stripe { indices, commit: Some(commit()) }, 0, json!({ "stripe": fields }))
+    (
+        Response::Stripe { indices, commit: Some(commit()), tombstone: None },
+        0,
+        json!({ "stripe": fields }),
+    )
 }
 
 fn network_table() -> Answer {

@@ -1,11 +1,13 @@
 //! Finding what is held.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use defs_core::digest::{file_locator, stripe_locator};
 use defs_core::ids::{FileId, Locator, ShardIndex};
 use defs_core::message::ShardKey;
 use defs_core::port::{Change, Disk};
+use defs_core::record::RecordKey;
 
 use super::{NETWORK, PAIR, Sample, record, used};
 
@@ -64,6 +66,33 @@ pub async fn files_are_paged_in_order_and_told_once(disk: &impl Disk) {
             paged.extend(page);
         }
         assert_eq!(paged, files, "pages of {limit}");
+    }
+}
+
+/// Each page once, those of a file together and the files in order, whatever the page size.
+pub async fn records_are_paged_by_file_and_told_once(disk: &impl Disk) {
+    assert_eq!(disk.records_after(None, 5).await.unwrap(), vec![]);
+    let mut keys = BTreeSet::new();
+    for seed in 0..4 {
+        for page in [0, 1, 256] {
+            let record = record(seed, page, 1, 10);
+            keys.insert(record.body.key);
+            disk.apply(vec![Change::Record(record.body.key, vec![record])]).await.unwrap();
+        }
+    }
+    for limit in [1, 5, 100] {
+        let mut paged: Vec<RecordKey> = Vec::new();
+        loop {
+            let page = disk.records_after(paged.last().copied(), limit).await.unwrap();
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            paged.extend(page);
+        }
+        assert!(paged.is_sorted_by_key(|key| key.file), "pages of {limit}");
+        assert_eq!(paged.len(), keys.len(), "pages of {limit}");
+        assert_eq!(paged.into_iter().collect::<BTreeSet<_>>(), keys, "pages of {limit}");
     }
 }
 

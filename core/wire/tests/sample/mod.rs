@@ -14,7 +14,8 @@ use defs_core::message::{
     Rung, ShardKey, StoreShard, Table,
 };
 use defs_core::network::{
-    ADDRESS_MAX, ADDRESSES_MAX, Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+    ADDRESS_MAX, ADDRESSES_MAX, Activity, Genesis, Labels, NodeCard, PairRecord, SignedCard,
+    SignedPairRecord,
 };
 use defs_core::receipt::{Kept, NodeSignature, Receipt, SignedReceipt};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
@@ -104,6 +105,7 @@ fn card(byte: u8) -> SignedCard {
         labels: Labels { host: "a".into(), zone: "b".into(), region: String::new() },
         capacity: 10,
         used: 3,
+        activity: Activity::default(),
         admission: [byte; 64],
     };
     SignedCard { card, signature: [byte; 64] }
@@ -118,6 +120,10 @@ fn receipt(byte: u8) -> SignedReceipt {
     };
     let by = NodeSignature { key: [byte; 33], signature: [byte; 64] };
     SignedReceipt { receipt, path: MerklePath::default(), by }
+}
+
+fn tombstone(byte: u8) -> Signed<Tombstone> {
+    Signed { body: Tombstone { stripe: StripeId([byte; 32]) }, unlock: unlock(byte) }
 }
 
 fn session(byte: u8) -> Signed<Session> {
@@ -170,16 +176,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
                     ],
                     both: flag,
                 },
-                7 => Request::Delete {
-                    tombstones: vec![
-                        Signed {
-                            body: Tombstone { stripe: StripeId([byte; 32]) },
-                            unlock: unlock(byte),
-                        };
-                        count
-                    ],
-                    both: flag,
-                },
+                7 => Request::Delete { tombstones: vec![tombstone(byte); count], both: flag },
                 8 => Request::WriteRecords {
                     pair,
                     epoch,
@@ -217,6 +214,7 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
             7 => Response::Stripe {
                 indices: vec![ShardIndex(byte); count],
                 commit: flag.then(|| commit(byte)),
+                tombstone: flag.then(|| tombstone(byte)),
             },
             8 => Response::Table(Box::new(Table {
                 cards: vec![card(byte); count],

@@ -5,6 +5,7 @@
 mod clock;
 mod dates;
 mod forming;
+mod healing;
 mod hostile;
 mod keeping;
 mod limits;

@@ -19,7 +19,7 @@ use defs_core::stripe::{ShardHead, StripeDescriptor};
 use defs_engine::{Engine, EngineConfig, Timings, World};
 use defs_identity::script::lock_p2pkh;
 use defs_identity::{Address, SecretKey, sign_statement};
-use defs_port_suite::{MemoryDisk, MemoryNetwork, MemoryPeers};
+use defs_port_suite::{Inline, MemoryDisk, MemoryNetwork, MemoryPeers};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +50,7 @@ impl World for Memory {
     type Disk = Arc<MemoryDisk>;
     type Clock = TestClock;
     type Random = TestRandom;
+    type Compute = Inline;
 }
 
 pub(crate) struct Node {
@@ -119,11 +120,13 @@ impl Net {
             admission: self.invite.sign(&admission).0,
             labels,
             timings: self.timings,
+            repair_rate: u64::MAX,
         };
         let random = TestRandom(id, AtomicU64::default());
         let ports = (self.net.peers(id), Arc::clone(&disk));
         let clock = self.clock.another();
-        let engine = Engine::open(config, key, ports, (clock.clone(), random)).await.unwrap();
+        let engine =
+            Engine::open(config, key, ports, (clock.clone(), random, Inline)).await.unwrap();
         self.net.serve(id, Arc::clone(&engine));
         let stop = CancellationToken::new();
         engine.start(&self.tasks, &stop);

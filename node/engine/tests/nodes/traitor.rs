@@ -27,9 +27,11 @@ struct Liar;
 impl Service for Liar {
     async fn serve(&self, _: NodeId, request: Request, _: Body) -> Reply {
         Reply::bare(match request {
-            Request::StripeStatus { .. } => {
-                Response::Stripe { indices: (0..20).map(ShardIndex).collect(), commit: None }
-            }
+            Request::StripeStatus { .. } => Response::Stripe {
+                indices: (0..20).map(ShardIndex).collect(),
+                commit: None,
+                tombstone: None,
+            },
             Request::Heartbeat { .. } => Response::Alive,
             _ => Response::Done,
         })
@@ -156,7 +158,7 @@ fn others(traitor: &Traitor, key: ShardKey) -> Vec<(Request, Answer)> {
         (Request::Heartbeat { pair, epoch: Epoch(2) }, Err(Reason::WrongEpoch)),
         (Request::Heartbeat { pair: PairId([1; 16]), epoch }, Err(Reason::WrongEpoch)),
         (propose(again), Err(Reason::NotAllowed)),
-        (propose(successor(traitor, &stranger)), Err(Reason::Malformed)),
+        (propose(successor(traitor, &stranger)), Err(Reason::NotAllowed)),
     ]
 }
 

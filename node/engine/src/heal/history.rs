@@ -1,0 +1,109 @@
+//! The epochs of pairs, one after the other: kept so that whoever missed some can check each
+//! against the one before, and taken over from others where this node did.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use defs_core::body::Body;
+use defs_core::format::Format;
+use defs_core::ids::{Epoch, NodeId, PairId};
+use defs_core::message::{HISTORY_MAX, Refusal, Request, Response};
+use defs_core::network::SignedPairRecord;
+use defs_core::port::{CallError, Change, Disk, Peers, StateKey};
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::membership::check_pair;
+use crate::refuse::disk_refusal;
+
+/// Epochs of one pair that are read back: two a day for five years.
+const EPOCHS_MAX: usize = 4096;
+
+/// Pairs whose epochs this node may be looking for.
+const BEHIND_MAX: usize = 1024;
+
+/// Newest records heard of pairs of which earlier epochs are missing here.
+pub(crate) type Behind = BTreeMap<PairId, SignedPairRecord>;
+
+fn prefix(pair: &PairId) -> Vec<u8> {
+    [b"epoch/".as_slice(), &pair.0].concat()
+}
+
+/// A pair record as it is kept: as the newest, and among its pair's epochs.
+pub(crate) fn pair_changes(signed: &SignedPairRecord) -> [Change; 2] {
+    let newest = [b"pair/".as_slice(), &signed.record.pair.0].concat();
+    let mut epoch = prefix(&signed.record.pair);
+    epoch.extend_from_slice(&signed.record.epoch.0.to_be_bytes());
+    let bytes = signed.encode();
+    [Change::Put(StateKey(newest), bytes.clone()), Change::Put(StateKey(epoch), bytes)]
+}
+
+impl<W: World> Engine<W> {
+    pub(crate) async fn history(&self, pair: PairId, after: Epoch) -> Result<Response, Refusal> {
+        let stored = self.disk.scan(StateKey(prefix(&pair)), EPOCHS_MAX);
+        let stored = stored.await.map_err(disk_refusal)?;
+        let records = stored.iter().filter_map(|(_, bytes)| SignedPairRecord::decode(bytes).ok());
+        let later = records.filter(|signed| signed.record.epoch > after);
+        Ok(Response::History(later.take(HISTORY_MAX).collect()))
+    }
+
+    /// Remembers that epochs before `signed` are to be asked for.
+    pub(crate) fn is_behind(&self, signed: SignedPairRecord) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = signed.record.pair;
+        let is_newer = |known: &SignedPairRecord| known.record.epoch < signed.record.epoch;
+        if behind.get(&pair).map_or(behind.len() < BEHIND_MAX, is_newer) {
+            behind.insert(pair, signed);
+        }
+    }
+
+    /// Asks for the epochs that this node has missed.
+    pub(crate) async fn close_gaps(self: Arc<Self>) {
+        let behind =
+            std::mem::take(&mut *self.behind.lock().unwrap_or_else(PoisonError::into_inner));
+        for (pair, heard) in behind {
+            let known = self.membership.pair(&pair).map_or(0, |known| known.record.epoch.0);
+            if known >= heard.record.epoch.0 {
+                continue;
+            }
+            for member in heard.record.members.into_iter().filter(|member| *member != self.me) {
+                match self.take_history(member, pair).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(error) => tracing::debug!(%pair, %member, %error, "no history"),
+                }
+            }
+        }
+    }
+
+    /// Takes over what `node` has of the epochs of `pair`. Whether something was learnt.
+    pub(crate) async fn take_history(&self, node: NodeId, pair: PairId) -> Result<bool, CallError> {
+        let mut learnt = false;
+        for _ in 0..EPOCHS_MAX / HISTORY_MAX {
+            let after = self.membership.pair(&pair).map_or(Epoch(0), |known| known.record.epoch);
+            let request = Request::History { pair, after };
+            let reply = self.peers.call(node, request, Body::empty()).await?;
+            let Response::History(records) = reply.response else { break };
+            let mut news = false;
+            for signed in records {
+                news |= self.learn_successor(signed);
+            }
+            learnt |= news;
+            if !news {
+                break;
+            }
+        }
+        Ok(learnt)
+    }
+
+    /// Takes in a record that follows what is known. Whether it was news.
+    fn learn_successor(&self, signed: SignedPairRecord) -> bool {
+        let known = self.membership.pair(&signed.record.pair);
+        let before = known.as_ref().map(|known| &known.record);
+        if self.would_join(before, &signed.record) {
+            return false;
+        }
+        check_pair(&self.network, before, &signed, &self.checker).is_ok()
+            && self.membership.learn_pair(signed).unwrap_or(false)
+    }
+}

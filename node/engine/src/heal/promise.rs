@@ -1,0 +1,76 @@
+//! What this node has signed of a pair's next epochs: at most one successor of each, on the
+//! disk before anybody sees the signature.
+
+use defs_core::format::{Format, FormatError, Reader, Writer};
+use defs_core::ids::{Digest, Epoch, PairId};
+use defs_core::message::{Reason, Refusal};
+use defs_core::network::PairRecord;
+use defs_core::port::{Change, Disk, StateKey};
+use defs_core::receipt::NodeSignature;
+use defs_core::statement::Statement;
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::refuse::{disk_refusal, refuse};
+use crate::stamp::sign_as_node;
+
+/// The newest epoch of a pair that this node has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Promised {
+    epoch: Epoch,
+    record: Digest,
+}
+
+impl Format for Promised {
+    const NAME: &'static str = "a signed epoch";
+    fn write(&self, out: &mut Writer) {
+        out.u64(self.epoch.0);
+        out.raw(&self.record.0);
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok(Self { epoch: Epoch(input.u64("epoch")?), record: Digest(input.array("record")?) })
+    }
+}
+
+fn key(pair: &PairId) -> StateKey {
+    StateKey([b"signed/".as_slice(), &pair.0].concat())
+}
+
+impl<W: World> Engine<W> {
+    /// Signs `record`, unless this node has signed another one of its epoch or a later one.
+    pub(crate) async fn sign_once(&self, record: &PairRecord) -> Result<NodeSignature, Refusal> {
+        let _one_at_a_time = self.signing.lock().await;
+        let promise = Promised { epoch: record.epoch, record: record.digest() };
+        let before = self.disk.get(key(&record.pair)).await.map_err(disk_refusal)?;
+        let before = match before.map(|bytes| Promised::decode(&bytes)) {
+            None => None,
+            Some(Ok(before)) => Some(before),
+            Some(Err(_)) => return Err(refuse(Reason::Disk, "what is stored is damaged")),
+        };
+        let is_taken = |before: &Promised| before.epoch >= promise.epoch && *before != promise;
+        if before.as_ref().is_some_and(is_taken) {
+            let detail = format!(
+                "this node has signed another epoch {} of pair {}, or a later one",
+                record.epoch, record.pair
+            );
+            return Err(refuse(Reason::NotAllowed, detail));
+        }
+        if before != Some(promise) {
+            let change = Change::Put(key(&record.pair), promise.encode());
+            self.disk.apply(vec![change]).await.map_err(disk_refusal)?;
+        }
+        Ok(sign_as_node(&self.key, &record.statement(&self.network)))
+    }
+
+    /// Whether this node has signed an epoch of `pair` after `epoch`: then it gives no
+    /// receipts in `epoch` any more.
+    pub(crate) async fn has_signed_after(
+        &self,
+        pair: &PairId,
+        epoch: Epoch,
+    ) -> Result<bool, Refusal> {
+        let before = self.disk.get(key(pair)).await.map_err(disk_refusal)?;
+        let before = before.and_then(|bytes| Promised::decode(&bytes).ok());
+        Ok(before.is_some_and(|before| before.epoch > epoch))
+    }
+}

@@ -1,0 +1,761 @@
+//! Rebuilding what lost pairs held. Whoever watches a shard of a lost pair gathers k siblings
+//! with their shares, rebuilds bit for bit what is missing of the stripe, and places it at
+//! other pairs, where it is stored like any other shard: mirrored, with both receipts.
+//!
+//! The nearest watcher of a shard that lives does it; the second one waits for a while. Two
+//! that do it at once waste work and harm nothing, since a shard has one name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use defs_codec::{RebuildError, Share, rebuild_shard};
+use defs_core::body::Body;
+use defs_core::digest::stripe_locator;
+use defs_core::ids::{NodeId, PairId, ShardIndex, StripeId};
+use defs_core::message::{
+    Gossip, KeepStripe, Reason, Refusal, Request, Response, ShardKey, StoreShard,
+};
+use defs_core::moved::{MovedNote, MovedNotes};
+use defs_core::network::PairRecord;
+use defs_core::port::{
+    Change, Clock, Compute, Disk, Peers, Publish, Randomness, StateKey, StoredShard,
+};
+use defs_core::receipt::SignedReceipt;
+use defs_core::statement::{Commit, Signed, Tombstone};
+use defs_core::stripe::{ShardHead, StripeDescriptor, WATCHED, Watched};
+use defs_pairing::placement::{self, Outcome, Place};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::locate::Patience;
+use crate::membership::draw;
+use crate::refuse::{disk_refusal, partner_refusal, refuse};
+
+/// Shards looked at in one step of the scan.
+const PAGE: usize = 256;
+
+/// Stripes that wait to be repaired: the rest is found by the next scan.
+const QUEUE_MAX: usize = 65_536;
+
+/// Stripes whose failed repair is remembered.
+const FAILED_MAX: usize = 65_536;
+
+/// Pairs that are asked by name about one stripe.
+const PAIRS_ASKED_MAX: usize = 1000;
+
+/// After a failure a stripe waits so long, and twice as long after each further one.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// At most so long.
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// Why a stripe is not whole, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrepaired {
+    /// What hinders.
+    pub why: String,
+    /// Shards that are missing.
+    pub missing: BTreeSet<ShardIndex>,
+    /// Shards that were found.
+    pub found: usize,
+    /// Shards that are needed: k.
+    pub needed: usize,
+    /// Times that it was tried.
+    pub tries: u32,
+    again_at: Duration,
+}
+
+/// What is being repaired here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Stripes that wait.
+    pub queued: usize,
+    /// The stripe under way.
+    pub current: Option<StripeId>,
+    /// Stripes that were made whole since this node began to repair.
+    pub stripes_done: u64,
+    /// Shards that were rebuilt.
+    pub shards_rebuilt: u64,
+    /// Sealed bytes of these.
+    pub bytes_rebuilt: u64,
+    /// Sealed bytes that were read for it.
+    pub bytes_read: u64,
+    /// How long all stripes that were done took.
+    pub busy: Duration,
+    /// Stripes that can't be made whole now, and why.
+    pub unrepaired: BTreeMap<StripeId, Unrepaired>,
+    /// Stripes that are whole and don't survive the loss of any pair: too few pairs are there.
+    pub at_risk: BTreeSet<StripeId>,
+}
+
+impl Progress {
+    /// How long the queue will take, as the stripes took so far.
+    #[must_use]
+    pub fn eta(&self) -> Option<Duration> {
+        let done = u32::try_from(self.stripes_done).ok().filter(|done| *done > 0)?;
+        let queued = u32::try_from(self.queued).unwrap_or(u32::MAX);
+        Some((self.busy / done).saturating_mul(queued))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Repairs(Mutex<Progress>);
+
+impl Repairs {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.lock().clone()
+    }
+
+    fn waits(&self, stripe: &StripeId, now: Duration) -> bool {
+        self.lock().unrepaired.get(stripe).is_some_and(|failed| failed.again_at > now)
+    }
+
+    fn failed(&self, stripe: StripeId, failure: Failure, now: Duration) {
+        let mut state = self.lock();
+        let tries = state.unrepaired.get(&stripe).map_or(0, |before| before.tries);
+        if state.unrepaired.len() >= FAILED_MAX && tries == 0 {
+            return;
+        }
+        let wait = AGAIN_AFTER.saturating_mul(1 << tries.min(5)).min(AGAIN_AFTER_MAX);
+        let Failure { why, missing, found, needed } = failure;
+        let tries = tries.saturating_add(1);
+        let again_at = now.saturating_add(wait);
+        let unrepaired = Unrepaired { why, missing, found, needed, tries, again_at };
+        state.unrepaired.insert(stripe, unrepaired);
+    }
+}
+
+/// What this node knows of a stripe that lacks shards.
+struct Need {
+    stripe: StripeId,
+    /// Shards of it that are here.
+    mine: BTreeSet<ShardIndex>,
+    /// Watched siblings at lost pairs.
+    lost: BTreeMap<ShardIndex, PairId>,
+    /// Shards that may still be missing.
+    spare: usize,
+    /// What stood beside a shard that isn't here any more.
+    known: Option<StoredShard>,
+}
+
+struct Failure {
+    why: String,
+    missing: BTreeSet<ShardIndex>,
+    found: usize,
+    needed: usize,
+}
+
+impl Failure {
+    fn of(why: impl Into<String>, census: &Census, needed: usize) -> Self {
+        let Census { missing, .. } = census;
+        Self { why: why.into(), missing: missing.clone(), found: census.found(), needed }
+    }
+}
+
+/// Who holds what of a stripe.
+#[derive(Default)]
+struct Census {
+    held: BTreeMap<PairId, BTreeSet<ShardIndex>>,
+    /// What is gone for good, as far as can be said.
+    missing: BTreeSet<ShardIndex>,
+    /// Pairs that did not answer and are not lost.
+    silent: usize,
+    is_deleted: bool,
+}
+
+impl Census {
+    fn found(&self) -> usize {
+        self.held.values().flatten().collect::<BTreeSet<_>>().len()
+    }
+
+    fn holds(&self, index: ShardIndex) -> bool {
+        self.held.values().any(|held| held.contains(&index))
+    }
+
+    fn pair_of(&self, index: ShardIndex) -> Option<PairId> {
+        self.held.iter().find(|(_, held)| held.contains(&index)).map(|(pair, _)| *pair)
+    }
+}
+
+fn moved_key(key: ShardKey) -> StateKey {
+    StateKey([b"moved/".as_slice(), &key.stripe.0, &[key.index.0]].concat())
+}
+
+impl<W: World> Engine<W> {
+    /// Where a sibling is since it was rebuilt, as far as this node has found out.
+    pub(crate) async fn moved_to(&self, key: ShardKey) -> Result<Option<PairId>, Refusal> {
+        let stored = self.disk.get(moved_key(key)).await.map_err(disk_refusal)?;
+        Ok(stored.and_then(|bytes| bytes.try_into().ok()).map(PairId))
+    }
+
+    /// One pass over what is here: every stripe that has a watched shard at a lost pair is
+    /// made whole, the one that can bear the least first.
+    pub(crate) async fn repair(self: Arc<Self>) {
+        let bad = self.bad_needs();
+        let is_whole = self.lost.all().is_empty() && bad.is_empty();
+        if is_whole || !self.standing().may_heal() {
+            return;
+        }
+        // What is bad here is this member's to see to, whichever it is.
+        let watched = if self.is_acting() { self.needs().await } else { Ok(Vec::new()) };
+        let needs = match watched {
+            Ok(needs) => bad.into_iter().chain(needs).collect::<Vec<_>>(),
+            Err(refusal) => {
+                tracing::warn!(%refusal, "failed to look for what is to be repaired");
+                return;
+            }
+        };
+        if self.is_acting()
+            && let Err(refusal) = self.rehome_records().await
+        {
+            tracing::warn!(%refusal, "failed to look for records of lost pairs");
+        }
+        self.repairs.lock().queued = needs.len();
+        for need in needs {
+            if !self.standing().may_heal() {
+                break;
+            }
+            let stripe = need.stripe;
+            self.repairs.lock().current = Some(stripe);
+            let began = self.clock.elapsed();
+            let result = self.make_whole(need).await;
+            let now = self.clock.elapsed();
+            match result {
+                Ok(rebuilt) => {
+                    let mut state = self.repairs.lock();
+                    state.unrepaired.remove(&stripe);
+                    state.queued = state.queued.saturating_sub(1);
+                    if rebuilt {
+                        state.stripes_done += 1;
+                        state.busy = state.busy.saturating_add(now.saturating_sub(began));
+                    }
+                }
+                Err(failure) => {
+                    tracing::debug!(%stripe, why = failure.why, missing = failure.missing.len(),
+                        found = failure.found, "a stripe is not whole yet");
+                    self.repairs.failed(stripe, failure, now);
+                    let mut state = self.repairs.lock();
+                    state.queued = state.queued.saturating_sub(1);
+                }
+            }
+        }
+        let mut state = self.repairs.lock();
+        state.current = None;
+        state.queued = 0;
+    }
+
+    /// Shards of this pair that neither member has whole.
+    fn bad_needs(&self) -> Vec<Need> {
+        let now = self.clock.elapsed();
+        let bad =
+            self.bad.all().into_iter().filter(|(key, _)| !self.repairs.waits(&key.stripe, now));
+        let need = |(key, stored): (ShardKey, StoredShard)| Need {
+            stripe: key.stripe,
+            mine: BTreeSet::new(),
+            lost: BTreeMap::from([(key.index, stored.state.pair)]),
+            spare: 0,
+            known: Some(stored),
+        };
+        bad.map(need).collect()
+    }
+
+    /// Of the two members one acts: the primary, or the mirror alone.
+    fn is_acting(&self) -> bool {
+        let Some(own) = self.membership.own_pair().map(|own| own.record) else { return false };
+        let suspect = self.config.timings.watch.suspect_after();
+        own.primary() == self.me || !self.membership.partner_alive(self.clock.elapsed(), suspect)
+    }
+
+    async fn needs(&self) -> Result<Vec<Need>, Refusal> {
+        let now = self.clock.elapsed();
+        let Some(own) = self.membership.own_pair().map(|own| own.record.pair) else {
+            return Ok(Vec::new());
+        };
+        let mut needs: BTreeMap<StripeId, Need> = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = self.disk.shards_after(after, PAGE).await.map_err(disk_refusal)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (key, stored) in page {
+                if stored.state.pair != own || stored.state.commit.is_none() {
+                    continue;
+                }
+                let lost = self.lost_siblings(key, &stored, now).await?;
+                if lost.is_empty() || self.repairs.waits(&key.stripe, now) {
+                    continue;
+                }
+                if needs.len() >= QUEUE_MAX && !needs.contains_key(&key.stripe) {
+                    continue;
+                }
+                let geometry = stored.head.descriptor.body.geometry;
+                let spare = geometry.total().saturating_sub(geometry.data());
+                let need = needs.entry(key.stripe).or_insert_with(|| Need {
+                    stripe: key.stripe,
+                    mine: BTreeSet::new(),
+                    lost: BTreeMap::new(),
+                    spare,
+                    known: None,
+                });
+                need.mine.insert(key.index);
+                need.lost.extend(lost);
+            }
+        }
+        let mut needs: Vec<_> = needs.into_values().collect();
+        needs.sort_by_key(|need| (need.spare.saturating_sub(need.lost.len()), need.stripe));
+        Ok(needs)
+    }
+
+    /// The siblings that this holder watches, whose pairs are lost and whose repair is its
+    /// turn.
+    async fn lost_siblings(
+        &self,
+        key: ShardKey,
+        stored: &StoredShard,
+        now: Duration,
+    ) -> Result<BTreeMap<ShardIndex, PairId>, Refusal> {
+        let losses = self.lost.all();
+        let mut lost = BTreeMap::new();
+        for (place, watched) in stored.head.watched.iter().enumerate() {
+            let sibling = ShardKey { stripe: key.stripe, index: watched.index };
+            let Some(loss) = losses.get(&watched.pair) else {
+                // It moved before, and where it moved to may be lost now.
+                let moved = self.moved_to(sibling).await?;
+                if let Some(pair) = moved.filter(|pair| losses.contains_key(pair)) {
+                    lost.insert(watched.index, pair);
+                }
+                continue;
+            };
+            let moved = match self.moved_to(sibling).await? {
+                Some(pair) => Some(pair),
+                None => self.hints.moved(key.stripe, watched.index),
+            };
+            match moved {
+                Some(pair) if losses.contains_key(&pair) => {
+                    lost.insert(watched.index, pair);
+                }
+                Some(_) => {}
+                None => {
+                    // Whoever stands between this holder and the shard is nearer.
+                    let nearer = stored.head.watched.iter().take(place);
+                    let lives = nearer.into_iter().any(|near| !losses.contains_key(&near.pair));
+                    let waited = now.saturating_sub(loss.at);
+                    if !lives || waited >= self.config.timings.repair_turn {
+                        lost.insert(watched.index, watched.pair);
+                    }
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Rebuilds and places what is missing of one stripe. Whether there was something.
+    async fn make_whole(&self, need: Need) -> Result<bool, Failure> {
+        let nothing = Census::default();
+        let failed = |refusal: Refusal| Failure::of(refusal.detail, &nothing, 0);
+        let stored = match (&need.known, need.mine.first()) {
+            (Some(known), _) => Some(known.clone()),
+            (None, Some(index)) => {
+                let key = ShardKey { stripe: need.stripe, index: *index };
+                self.disk.shard(key).await.map_err(disk_refusal).map_err(failed)?
+            }
+            (None, None) => None,
+        };
+        let Some(stored) = stored else { return Ok(false) };
+        let Some(commit) = stored.state.commit.clone() else { return Ok(false) };
+        let descriptor = &stored.head.descriptor.body;
+        let data = descriptor.geometry.data();
+        let census = self.census(&need, &stored).await.map_err(failed)?;
+        if census.is_deleted {
+            return Ok(false);
+        }
+        for index in need.lost.keys().filter(|index| !census.missing.contains(index)) {
+            self.bad.is_whole(&ShardKey { stripe: need.stripe, index: *index });
+            if let Some(pair) = census.pair_of(*index) {
+                self.note_move(need.stripe, *index, pair).await.map_err(failed)?;
+            }
+        }
+        if census.missing.is_empty() {
+            return Ok(false);
+        }
+        if census.found() < data {
+            let why = format!("{} of the {data} shards needed can be reached", census.found());
+            return Err(Failure::of(why, &census, data));
+        }
+        let parts = self.gather_parts(&need, &census, &stored).await?;
+        let shards = self.rebuild_all(&stored, parts, &census).await?;
+        self.place_all(&stored, &commit, shards, census).await?;
+        Ok(true)
+    }
+
+    /// Asks all pairs that may hold something of the stripe.
+    async fn census(&self, need: &Need, stored: &StoredShard) -> Result<Census, Refusal> {
+        let descriptor = &stored.head.descriptor.body;
+        let locator = stripe_locator(&self.network, &descriptor.tag);
+        let mut pairs: BTreeSet<PairId> = self.hints.pairs(&locator).into_iter().collect();
+        pairs.extend(stored.head.watched.iter().map(|watched| watched.pair));
+        pairs.extend(self.broadcast(locator, Patience::AllAnswers).await?);
+        let mine = self.disk.indices(need.stripe).await.map_err(disk_refusal)?;
+        let mut census = Census::default();
+        census.held.entry(stored.state.pair).or_default().extend(mine);
+        self.ask_pairs(&pairs, need.stripe, descriptor, &mut census).await?;
+        let all: BTreeSet<_> = descriptor.geometry.indices().collect();
+        let unknown = |census: &Census| {
+            all.iter().any(|index| !census.holds(*index) && !need.lost.contains_key(index))
+        };
+        if unknown(&census) && !census.is_deleted {
+            // Nobody here knows where these were: whoever may have them is asked by name.
+            let others: BTreeSet<_> =
+                self.membership.all_pairs().iter().map(|one| one.pair).collect();
+            let others: BTreeSet<_> =
+                others.difference(&pairs).copied().take(PAIRS_ASKED_MAX).collect();
+            self.ask_pairs(&others, need.stripe, descriptor, &mut census).await?;
+        }
+        let is_missing = |index: &ShardIndex| {
+            // What is at a pair that is silent and not lost will come back with it.
+            let is_gone = need.lost.contains_key(index) || census.silent == 0;
+            !census.holds(*index) && is_gone
+        };
+        census.missing = all.into_iter().filter(is_missing).collect();
+        Ok(census)
+    }
+
+    /// Asks `pairs` what they hold, and takes it in.
+    async fn ask_pairs(
+        &self,
+        pairs: &BTreeSet<PairId>,
+        stripe: StripeId,
+        descriptor: &StripeDescriptor,
+        census: &mut Census,
+    ) -> Result<(), Refusal> {
+        let asked = pairs.iter().filter(|pair| !self.lost.is_lost(pair));
+        let records = asked.filter_map(|pair| Some(self.membership.pair(pair)?.record));
+        let others = records.filter(|record| record.role_of(&self.me).is_none());
+        let asking: FuturesUnordered<_> =
+            others.map(|record| self.ask_about(record, stripe)).collect();
+        let answers: Vec<_> = asking.collect().await;
+        for (pair, answer) in answers {
+            let Some((indices, tombstone)) = answer else {
+                census.silent += 1;
+                continue;
+            };
+            if let Some(tombstone) = tombstone
+                && self.check_statement(&tombstone, &descriptor.lock).is_ok()
+                && tombstone.body.stripe == stripe
+            {
+                self.delete(vec![tombstone], true).await?;
+                census.is_deleted = true;
+            }
+            // A liar's word counts for so many as a pair may hold.
+            let bound = usize::from(descriptor.per_pair);
+            let held = indices.into_iter().take(bound);
+            if held.len() > 0 {
+                census.held.entry(pair).or_default().extend(held);
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask_about(
+        &self,
+        record: PairRecord,
+        stripe: StripeId,
+    ) -> (PairId, Option<(Vec<ShardIndex>, Option<Signed<Tombstone>>)>) {
+        for member in record.members {
+            let asked = Request::StripeStatus { stripe };
+            let answer = self.call_within(member, asked, self.config.timings.probe).await;
+            if let Ok(reply) = answer
+                && let Response::Stripe { indices, tombstone, .. } = reply.response
+            {
+                return (record.pair, Some((indices, tombstone)));
+            }
+        }
+        (record.pair, None)
+    }
+
+    /// k shards with their shares: this node's own first, then others', a new one for each
+    /// that fails.
+    async fn gather_parts(
+        &self,
+        need: &Need,
+        census: &Census,
+        stored: &StoredShard,
+    ) -> Result<Vec<(Share, Bytes)>, Failure> {
+        let data = stored.head.descriptor.body.geometry.data();
+        let lost: Vec<_> = census
+            .missing
+            .iter()
+            .filter_map(|index| {
+                let pair = need.lost.get(index)?;
+                Some(Watched { index: *index, pair: *pair })
+            })
+            .collect();
+        let mut sources: Vec<(ShardIndex, PairId)> = Vec::new();
+        for (pair, indices) in &census.held {
+            sources.extend(indices.iter().map(|index| (*index, *pair)));
+        }
+        sources.sort_by_key(|(index, pair)| (*pair != stored.state.pair, *index));
+        sources.dedup_by_key(|(index, _)| *index);
+        let mut sources = sources.into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut parts: Vec<(Share, Bytes)> = Vec::with_capacity(data);
+        let mut last = String::new();
+        loop {
+            while asked.len() + parts.len() < data
+                && let Some((index, pair)) = sources.next()
+            {
+                asked.push(self.part(ShardKey { stripe: need.stripe, index }, pair, &lost));
+            }
+            match asked.next().await {
+                Some(Ok(part)) => parts.push(part),
+                Some(Err(refusal)) => last = refusal.detail,
+                None => break,
+            }
+        }
+        drop(asked);
+        if parts.len() < data {
+            let why = format!("{} of the {data} shards needed were had: {last}", parts.len());
+            return Err(Failure::of(why, census, data));
+        }
+        let read: usize = parts.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.repairs.lock().bytes_read += read as u64;
+        self.metrics.repair_bytes_read.add(read as u64);
+        Ok(parts)
+    }
+
+    /// One shard and its share, from here or from a member of `pair`.
+    async fn part(
+        &self,
+        key: ShardKey,
+        pair: PairId,
+        lost: &[Watched],
+    ) -> Result<(Share, Bytes), Refusal> {
+        let known = self.membership.pair(&pair);
+        let record = known.ok_or_else(|| refuse(Reason::NotFound, "the pair is not known"))?.record;
+        if record.role_of(&self.me).is_some() {
+            let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
+            let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is gone"))?;
+            let body = self.disk.read(key, 0..stored.length).await.map_err(disk_refusal)?;
+            let bytes =
+                body.collect().await.map_err(|error| refuse(Reason::Disk, error.to_string()))?;
+            return Ok((Share::new(key.index, stored.head.share), bytes.into()));
+        }
+        let mut last = refuse(Reason::Degraded, "no member of the pair is heard");
+        for member in record.members.into_iter().filter(|member| self.is_heard(member)) {
+            let request = Request::Release { key, lost: lost.to_vec() };
+            let reply = match self.peers.call(member, request, Body::empty()).await {
+                Ok(reply) => reply,
+                Err(error) => {
+                    last = partner_refusal(error);
+                    continue;
+                }
+            };
+            let Response::Released { share } = reply.response else { continue };
+            match reply.body.collect().await {
+                Ok(bytes) => return Ok((Share::new(key.index, share), bytes.into())),
+                Err(error) => last = refuse(Reason::Degraded, error.to_string()),
+            }
+        }
+        Err(last)
+    }
+
+    /// Everything that is missing, bit for bit as it was.
+    async fn rebuild_all(
+        &self,
+        stored: &StoredShard,
+        parts: Vec<(Share, Bytes)>,
+        census: &Census,
+    ) -> Result<Vec<(Share, Bytes)>, Failure> {
+        let head = Arc::clone(&stored.head);
+        let missing = census.missing.clone();
+        let work = move || {
+            let share = |share: &Share| Share::new(share.index, *share.bytes);
+            let parts: Vec<_> =
+                parts.iter().map(|(one, bytes)| (share(one), bytes.as_ref())).collect();
+            let rebuild = |index: &ShardIndex| {
+                rebuild_shard(&head.descriptor.body, &parts, *index)
+                    .map(|(sealed, share)| (share, Bytes::from(sealed)))
+            };
+            missing.iter().map(rebuild).collect::<Result<Vec<_>, RebuildError>>()
+        };
+        let data = stored.head.descriptor.body.geometry.data();
+        self.compute.run(work).await.map_err(|error| {
+            tracing::warn!(%error, stripe = %stored.head.descriptor.body.id(), "failed to rebuild");
+            Failure::of(error.to_string(), census, data)
+        })
+    }
+
+    /// Stores rebuilt shards at pairs that have room, as flat as can be.
+    async fn place_all(
+        &self,
+        stored: &StoredShard,
+        commit: &Signed<Commit>,
+        shards: Vec<(Share, Bytes)>,
+        mut census: Census,
+    ) -> Result<(), Failure> {
+        let descriptor = &stored.head.descriptor.body;
+        let (stripe, geometry) = (descriptor.id(), descriptor.geometry);
+        let spread = placement::Stripe {
+            held: census.held.clone(),
+            lost: census.missing.clone(),
+            bound: descriptor.per_pair.into(),
+            spare_shards: u32::try_from(geometry.total() - geometry.data()).unwrap_or(0),
+        };
+        let salt: u64 = u64::from_le_bytes(self.random.array());
+        let places = self.places(descriptor.sealed_shard_length());
+        let placement =
+            placement::place(&spread, &places, |pair| draw(pair, &NodeId([0; 32])) ^ salt);
+        tracing::debug!(%stripe, %placement, "rebuilt shards are placed");
+        let mut where_to: BTreeMap<ShardIndex, PairId> = placement.places.clone();
+        for (pair, indices) in &census.held {
+            where_to.extend(indices.iter().map(|index| (*index, *pair)));
+        }
+        let mut notes = Vec::new();
+        let mut why = None;
+        for (share, bytes) in shards {
+            let index = share.index;
+            let Some(pair) = placement.places.get(&index) else { continue };
+            let head = ShardHead {
+                descriptor: stored.head.descriptor.clone(),
+                index,
+                share: *share.bytes,
+                watched: watched(index, geometry.total(), &where_to),
+            };
+            let length = bytes.len() as u64;
+            match self.store_rebuilt(*pair, head, bytes, commit).await {
+                Ok(receipts) => {
+                    census.missing.remove(&index);
+                    self.bad.is_whole(&ShardKey { stripe, index });
+                    let locator = stripe_locator(&self.network, &descriptor.tag);
+                    notes.push(MovedNote { locator, receipts });
+                    let noted = self.note_move(stripe, index, *pair).await;
+                    noted
+                        .unwrap_or_else(|refusal| tracing::warn!(%refusal, "a move was not noted"));
+                    let mut state = self.repairs.lock();
+                    state.shards_rebuilt += 1;
+                    state.bytes_rebuilt += length;
+                    self.metrics.shards_rebuilt.one();
+                    self.metrics.repair_bytes_written.add(length);
+                }
+                Err(refusal) => why = Some(refusal.detail),
+            }
+            self.pace.spend(length, &self.clock).await;
+        }
+        notes.iter().for_each(|note| self.keep_note(note));
+        if !notes.is_empty() {
+            self.peers.publish(Gossip::Moved(Box::new(MovedNotes(notes))));
+        }
+        let is_safe = placement.outcome == Outcome::Safe && census.missing.is_empty();
+        {
+            let mut state = self.repairs.lock();
+            if is_safe {
+                state.at_risk.remove(&stripe);
+            } else if state.at_risk.len() < FAILED_MAX {
+                state.at_risk.insert(stripe);
+            }
+        }
+        if census.missing.is_empty() {
+            return Ok(());
+        }
+        let why = why.unwrap_or_else(|| placement.to_string());
+        Err(Failure::of(why, &census, geometry.data()))
+    }
+
+    /// Pairs that take shards now.
+    fn places(&self, length: u64) -> Vec<Place> {
+        let now = self.clock.elapsed();
+        let open = self.membership.open_pairs(now, self.config.timings.card_stale);
+        open.into_iter()
+            .filter(|open| !self.lost.is_lost(&open.pair))
+            .map(|open| Place {
+                pair: open.pair,
+                room: open.room.checked_div(length).unwrap_or(0),
+                domain: open.domain,
+            })
+            .collect()
+    }
+
+    /// Stores one shard at both members of `pair`, for good.
+    async fn store_rebuilt(
+        &self,
+        pair: PairId,
+        head: ShardHead,
+        bytes: Bytes,
+        commit: &Signed<Commit>,
+    ) -> Result<[SignedReceipt; 2], Refusal> {
+        let known = self.membership.pair(&pair);
+        let record = known.ok_or_else(|| refuse(Reason::NotFound, "the pair is not known"))?.record;
+        let index = head.index;
+        let store = StoreShard { head: Arc::new(head), pair, epoch: record.epoch, lease_ms: 0 };
+        let primary = record.primary();
+        let stored =
+            self.to_primary(primary, Request::StoreShard(store), Body::whole(bytes)).await?;
+        let Response::Receipts(receipts) = stored else {
+            return Err(refuse(Reason::Degraded, "the pair answered something else"));
+        };
+        let receipts: [SignedReceipt; 2] = receipts
+            .try_into()
+            .map_err(|_other| refuse(Reason::Degraded, "the pair gave not two receipts"))?;
+        let members = receipts.each_ref().map(|signed| signed.receipt.node);
+        if members != record.members || !receipts.iter().all(|one| self.is_genuine_receipt(one)) {
+            return Err(refuse(Reason::Degraded, "the pair's receipts are not its members'"));
+        }
+        let stripes = vec![KeepStripe { commit: commit.clone(), indices: vec![index] }];
+        let kept = self.to_primary(primary, Request::Commit { stripes, both: true }, Body::empty());
+        match kept.await? {
+            Response::Held(held) if held == [true] => Ok(receipts),
+            _ => Err(refuse(Reason::Degraded, "the pair did not keep the shard")),
+        }
+    }
+
+    /// Asks a primary, which may be this node itself.
+    async fn to_primary(
+        &self,
+        primary: NodeId,
+        request: Request,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        if primary != self.me {
+            let answer = self.peers.call(primary, request, body).await;
+            return Ok(answer.map_err(partner_refusal)?.response);
+        }
+        match request {
+            Request::StoreShard(store) => self.store_shard(self.me, store, body).await,
+            Request::Commit { stripes, both } => self.commit(stripes, both).await,
+            _ => Err(refuse(Reason::Malformed, "nothing else is asked of oneself")),
+        }
+    }
+
+    async fn note_move(
+        &self,
+        stripe: StripeId,
+        index: ShardIndex,
+        pair: PairId,
+    ) -> Result<(), Refusal> {
+        let key = ShardKey { stripe, index };
+        let change = Change::Put(moved_key(key), pair.0.to_vec());
+        self.disk.apply(vec![change]).await.map_err(disk_refusal)
+    }
+}
+
+/// The siblings that the holder of `index` watches, as far as it is known where they are.
+fn watched(
+    index: ShardIndex,
+    total: usize,
+    where_to: &BTreeMap<ShardIndex, PairId>,
+) -> Vec<Watched> {
+    let sibling = |step: usize| {
+        let place = (usize::from(index.0) + step) % total;
+        let index = ShardIndex(u8::try_from(place).ok()?);
+        Some(Watched { index, pair: *where_to.get(&index)? })
+    };
+    (1..=WATCHED.min(total.saturating_sub(1))).filter_map(sibling).collect()
+}

@@ -1,0 +1,174 @@
+//! Reading everything back, again and again: a shard that is not what its name says is taken
+//! from the partner, and if the partner hasn't got it either, rebuilt from its siblings. A
+//! bad copy is never handed on, since every copy is checked where it arrives.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use defs_core::message::{Refusal, ShardKey};
+use defs_core::network::PairRecord;
+use defs_core::port::{Change, Clock, Disk, StateKey, StoredShard};
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::refuse::{disk_refusal, refuse};
+
+/// Shards looked at in one step.
+const PAGE: usize = 64;
+
+/// The longest pause between two shards: a node that holds little reads it more often.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
+
+/// Bad shards that wait to be rebuilt.
+const BAD_MAX: usize = 4096;
+
+/// Where the scrub goes on after a restart.
+fn place_key() -> StateKey {
+    StateKey(b"scrub".to_vec())
+}
+
+/// What was found bad, for people: kept until the shard is whole again.
+fn evidence_key(key: ShardKey) -> StateKey {
+    StateKey([b"bad/".as_slice(), &key.stripe.0, &[key.index.0]].concat())
+}
+
+/// Shards that neither member has whole, with what stood beside them.
+#[derive(Debug, Default)]
+pub(crate) struct BadShards(Mutex<BTreeMap<ShardKey, StoredShard>>);
+
+impl BadShards {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ShardKey, StoredShard>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, key: ShardKey, stored: StoredShard) {
+        let mut bad = self.lock();
+        if bad.len() < BAD_MAX {
+            bad.insert(key, stored);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<(ShardKey, StoredShard)> {
+        self.lock().iter().map(|(key, stored)| (*key, stored.clone())).collect()
+    }
+
+    pub(crate) fn is_whole(&self, key: &ShardKey) {
+        self.lock().remove(key);
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// Reads back one shard after the other, for ever.
+    pub(crate) async fn scrub(&self) {
+        loop {
+            match self.scrub_once().await {
+                Ok(()) => {}
+                Err(refusal) => tracing::warn!(%refusal, "the scrub broke off"),
+            }
+            self.clock.sleep(PAUSE_MAX).await;
+        }
+    }
+
+    async fn scrub_once(&self) -> Result<(), Refusal> {
+        let mut after = self.scrub_place().await?;
+        loop {
+            let page = self.disk.shards_after(after, PAGE).await.map_err(disk_refusal)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (key, stored) in page {
+                self.clock.sleep(self.scrub_pause(stored.length)).await;
+                self.scrub_shard(key, stored).await?;
+            }
+            if let Some(ShardKey { stripe, index }) = after {
+                let place = [stripe.0.as_slice(), &[index.0]].concat();
+                let change = Change::Put(place_key(), place);
+                self.disk.apply(vec![change]).await.map_err(disk_refusal)?;
+            }
+        }
+        self.disk.apply(vec![Change::Remove(place_key())]).await.map_err(disk_refusal)
+    }
+
+    async fn scrub_place(&self) -> Result<Option<ShardKey>, Refusal> {
+        let place = self.disk.get(place_key()).await.map_err(disk_refusal)?;
+        Ok(place.as_deref().and_then(|place| {
+            let (stripe, index) = place.split_first_chunk::<32>()?;
+            let index = defs_core::ids::ShardIndex(*index.first()?);
+            Some(ShardKey { stripe: defs_core::ids::StripeId(*stripe), index })
+        }))
+    }
+
+    /// So that everything is read once in the time that was set, and twice as slowly while
+    /// shards come in.
+    fn scrub_pause(&self, length: u64) -> Duration {
+        let used = self.disk.usage().used.max(1);
+        let share = self.config.timings.scrub.as_nanos().saturating_mul(length.into());
+        let pause =
+            Duration::from_nanos(u64::try_from(share / u128::from(used)).unwrap_or(u64::MAX));
+        pause.min(PAUSE_MAX)
+    }
+
+    async fn scrub_shard(&self, key: ShardKey, stored: StoredShard) -> Result<(), Refusal> {
+        match self.is_sound(key, &stored).await {
+            Some(true) => {
+                self.metrics.scrubbed_bytes.add(stored.length);
+                Ok(())
+            }
+            // Deleted meanwhile, or the disk can't be read now.
+            None => Ok(()),
+            Some(false) => self.replace_bad(key, stored).await,
+        }
+    }
+
+    /// Whether a shard's bytes are what their name says; `None` if it isn't here any more.
+    async fn is_sound(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
+        if self.disk.shard(key).await.ok()?.is_none() {
+            return None;
+        }
+        let Ok(mut body) = self.disk.read(key, 0..stored.length).await else { return Some(false) };
+        let mut hasher = defs_core::digest::ShardHasher::default();
+        loop {
+            match body.next().await {
+                Ok(Some(frame)) => hasher.update(&frame),
+                Ok(None) => return Some(hasher.finish() == stored.head.shard_id()),
+                Err(_) => return Some(false),
+            }
+        }
+    }
+
+    async fn replace_bad(&self, key: ShardKey, stored: StoredShard) -> Result<(), Refusal> {
+        tracing::error!(stripe = %key.stripe, index = %key.index, "a shard has rotted on this disk");
+        self.metrics.shards_rotten.one();
+        let text = format!("rotten at {} ms", self.clock.now().0);
+        let changes =
+            vec![Change::Put(evidence_key(key), text.into_bytes()), Change::DeleteShard(key)];
+        self.disk.apply(changes).await.map_err(disk_refusal)?;
+        let own = self.membership.own_pair().map(|own| own.record);
+        let is_own = |own: &PairRecord| own.pair == stored.state.pair;
+        let Some(own) = own.filter(is_own) else { return Ok(()) };
+        match self.copy_from_partner(&own, key).await {
+            Ok(()) => {
+                tracing::info!(stripe = %key.stripe, index = %key.index, "taken from the partner");
+                let gone = Change::Remove(evidence_key(key));
+                self.disk.apply(vec![gone]).await.map_err(disk_refusal)
+            }
+            Err(refusal) => {
+                tracing::warn!(stripe = %key.stripe, index = %key.index, %refusal,
+                    "the partner has no good copy: it is rebuilt from its siblings");
+                self.bad.add(key, stored);
+                Ok(())
+            }
+        }
+    }
+
+    async fn copy_from_partner(&self, own: &PairRecord, key: ShardKey) -> Result<(), Refusal> {
+        let partner = own.partner_of(&self.me);
+        let partner = partner.ok_or_else(|| {
+            refuse(defs_core::message::Reason::Degraded, "this node has no partner")
+        })?;
+        match self.take_shard(own, partner, key).await? {
+            Some(_) => Ok(()),
+            None => Err(refuse(defs_core::message::Reason::NotFound, "the partner has it not")),
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! The next epoch of a pair: with a new member where one is lost or leaves, or with new
+//! witnesses. The newcomer signs first, then whoever must agree, and the member that proposes
+//! signs last: from then on the epoch before gives no receipts, and the next one is whole.
+
+use std::sync::Arc;
+
+use defs_core::body::Body;
+use defs_core::format::Format;
+use defs_core::ids::{Epoch, NodeId};
+use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
+use defs_core::network::{Activity, PairRecord, SignedPairRecord};
+use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, StateKey};
+use defs_core::wish::Want;
+use defs_pairing::detector::Health;
+use defs_pairing::majority::Leave;
+use defs_pairing::replacement::{self, Substitute, Survivor};
+use defs_pairing::score::Points;
+use defs_pairing::witness;
+
+use crate::config::World;
+use crate::engine::Engine;
+use crate::heal::history::pair_changes;
+use crate::heal::sync::sync_change;
+use crate::membership::{check_pair, draw};
+use crate::refuse::refuse;
+
+/// Of an epoch's witnesses, so many must agree to a change that one member doesn't sign.
+const WITNESSES_NEEDED: usize = 2;
+
+/// The successor that this node proposes, with the signatures it has so far.
+fn proposal_key() -> StateKey {
+    StateKey(b"successor".to_vec())
+}
+
+/// What this node is to the pair of which it is asked to sign the next epoch.
+enum Part {
+    Newcomer,
+    Member,
+    Witness,
+}
+
+impl<W: World> Engine<W> {
+    /// Whether `record` would make this node a member of a pair in which it wasn't: it
+    /// becomes one by its own promise only.
+    pub(crate) fn would_join(&self, before: Option<&PairRecord>, record: &PairRecord) -> bool {
+        let is_in = |record: &PairRecord| record.role_of(&self.me).is_some();
+        is_in(record) && !before.is_some_and(is_in)
+    }
+
+    /// Proposes the next epoch of this node's pair, if one is due.
+    pub(crate) async fn succeed(self: Arc<Self>) {
+        let Some(own) = self.membership.own_pair() else { return };
+        let Some(partner) = own.record.partner_of(&self.me) else { return };
+        let health = self.watch.health();
+        let is_leaving = self.wishes.want(&partner) == Some(Want::Drain);
+        let result = if health == Some(Health::Lost) || is_leaving {
+            self.replace(&own.record, partner).await
+        } else if health == Some(Health::Alive) && own.record.primary() == self.me {
+            self.renew_witnesses(&own.record, partner).await
+        } else {
+            self.drop_proposal().await
+        };
+        self.note_failure(result);
+    }
+
+    /// One try to get the epoch in which another node stands for `partner`.
+    async fn replace(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
+        let proposal = match self.proposal(own).await? {
+            Some(proposal) => proposal,
+            None => {
+                let Some(proposal) = self.propose_newcomer(own, partner).await? else {
+                    return Ok(());
+                };
+                proposal
+            }
+        };
+        let signed = self.gather(own, proposal).await?;
+        if check_pair_but_me(self, own, &signed) {
+            return self.complete(own, signed).await;
+        }
+        let newcomer = signed.record.partner_of(&self.me);
+        let lives = match newcomer {
+            Some(newcomer) => self.is_heard(&newcomer),
+            None => false,
+        };
+        // A witness that has signed this one signs no other: with two of three there would
+        // never be another.
+        if !lives && self.witnesses_of(own, &signed) < WITNESSES_NEEDED {
+            return self.drop_proposal().await;
+        }
+        Ok(())
+    }
+
+    /// A successor with a new member, which has signed it already.
+    async fn propose_newcomer(
+        &self,
+        own: &PairRecord,
+        partner: NodeId,
+    ) -> Result<Option<SignedPairRecord>, DiskError> {
+        let Some(newcomer) = self.substitute(partner) else { return Ok(None) };
+        let members = [self.me, newcomer];
+        let record = PairRecord {
+            pair: own.pair,
+            epoch: Epoch(own.epoch.0.saturating_add(1)),
+            members,
+            witnesses: self.choose_witnesses(own, members, &[partner]),
+            previous: Some(own.digest()),
+        };
+        let proposal = SignedPairRecord { record, signatures: Vec::new() };
+        let Some(signed) = self.ask_signature(newcomer, proposal).await else { return Ok(None) };
+        self.keep_proposal(&signed).await?;
+        tracing::info!(pair = %own.pair, lost = %partner, %newcomer, "a new member is proposed");
+        Ok(Some(signed))
+    }
+
+    /// Who takes the place of `lost`.
+    fn substitute(&self, lost: NodeId) -> Option<NodeId> {
+        let timings = &self.config.timings;
+        let (free, _) = self.membership.free(self.clock.elapsed(), timings.card_stale);
+        let survivor = Survivor {
+            node: self.me,
+            labels: self.config.labels.clone(),
+            held: self.disk.usage().used,
+        };
+        let candidates: Vec<_> = free
+            .into_iter()
+            .map(|candidate| Substitute {
+                node: candidate.node,
+                free: self.membership.room_of(&candidate.node),
+                labels: candidate.labels,
+                score: Points::UNKNOWN,
+                is_spare: true,
+            })
+            .collect();
+        match replacement::choose(&survivor, &lost, &candidates) {
+            Ok(replacement) => {
+                tracing::debug!(%lost, %replacement, "a substitute is chosen");
+                Some(replacement.chosen.node)
+            }
+            Err(error) => {
+                tracing::debug!(%lost, %error, "no substitute");
+                None
+            }
+        }
+    }
+
+    /// Witnesses for the next epoch: nodes that are heard now.
+    fn choose_witnesses(
+        &self,
+        own: &PairRecord,
+        members: [NodeId; 2],
+        without: &[NodeId],
+    ) -> Vec<NodeId> {
+        let candidates = members.map(|member| self.membership.candidate(&member));
+        let [Some(one), Some(other)] = candidates else { return Vec::new() };
+        let mut others = self.membership.others(&members);
+        others.retain(|other| !without.contains(&other.node) && self.is_heard(&other.node));
+        witness::choose(&[one, other], &others, |node| draw(&own.pair, node))
+    }
+
+    pub(crate) fn is_heard(&self, node: &NodeId) -> bool {
+        let patience = self.config.timings.card_stale;
+        *node == self.me || self.membership.is_heard(node, self.clock.elapsed(), patience)
+    }
+
+    /// Asks all who have not signed yet, and keeps what they sign.
+    async fn gather(
+        &self,
+        own: &PairRecord,
+        mut signed: SignedPairRecord,
+    ) -> Result<SignedPairRecord, DiskError> {
+        let asked = own.witnesses.iter().chain(&own.members).chain(&signed.record.members);
+        let mut asked: Vec<_> = asked.copied().filter(|node| *node != self.me).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let has = |node: &NodeId| self.has_signature(&signed, node);
+        asked.retain(|node| !has(node) && self.is_heard(node));
+        let asking = asked.into_iter().map(|node| self.ask_signature(node, signed.clone()));
+        let answers = futures::future::join_all(asking).await;
+        let before = signed.signatures.len();
+        for answer in answers.into_iter().flatten() {
+            for signature in answer.signatures {
+                if !signed.signatures.iter().any(|known| known.key == signature.key) {
+                    signed.signatures.push(signature);
+                }
+            }
+        }
+        if signed.signatures.len() != before {
+            self.keep_proposal(&signed).await?;
+        }
+        Ok(signed)
+    }
+
+    /// `proposal` with the signature of `node` added, if it gives it.
+    async fn ask_signature(
+        &self,
+        node: NodeId,
+        proposal: SignedPairRecord,
+    ) -> Option<SignedPairRecord> {
+        let request = Request::Propose(Box::new(proposal.clone()));
+        let within = self.config.timings.probe.saturating_mul(3);
+        match self.call_within(node, request, within).await {
+            Ok(reply) => match reply.response {
+                Response::Pair(signed)
+                    if signed.record == proposal.record && self.has_signature(&signed, &node) =>
+                {
+                    Some(*signed)
+                }
+                _ => None,
+            },
+            Err(error) => {
+                let why =
+                    error.refusal().map_or_else(|| error.to_string(), |one| one.detail.clone());
+                tracing::debug!(%node, why, "no signature for the next epoch");
+                None
+            }
+        }
+    }
+
+    fn has_signature(&self, signed: &SignedPairRecord, node: &NodeId) -> bool {
+        crate::membership::signers(&self.network, signed, &self.checker)
+            .is_ok_and(|signers| signers.contains(node))
+    }
+
+    fn witnesses_of(&self, own: &PairRecord, signed: &SignedPairRecord) -> usize {
+        own.witnesses.iter().filter(|witness| self.has_signature(signed, witness)).count()
+    }
+
+    /// Everybody else has signed what must be signed: this node closes the epoch and begins
+    /// the next.
+    async fn complete(
+        &self,
+        own: &PairRecord,
+        mut signed: SignedPairRecord,
+    ) -> Result<(), DiskError> {
+        match self.sign_once(&signed.record).await {
+            Ok(signature) => signed.signatures.push(signature),
+            Err(refusal) => {
+                tracing::warn!(pair = %own.pair, %refusal, "this node can't sign its successor");
+                return self.drop_proposal().await;
+            }
+        }
+        if check_pair(&self.network, Some(own), &signed, &self.checker).is_err() {
+            return Ok(());
+        }
+        let [newest, epoch] = pair_changes(&signed);
+        self.disk.apply(vec![newest, epoch, Change::Remove(proposal_key())]).await?;
+        let SignedPairRecord { record, .. } = &signed;
+        tracing::info!(pair = %record.pair, epoch = %record.epoch, primary = %record.primary(),
+            mirror = %record.mirror(), "the pair has a new epoch");
+        self.metrics.epochs_begun.one();
+        for gone in own.members.iter().filter(|member| !record.members.contains(member)) {
+            self.watch.leave(gone, Leave::Replaced, self.clock.elapsed());
+        }
+        self.enter(signed.clone());
+        // The other member need not wait for the gossip.
+        if let Some(other) = signed.record.partner_of(&self.me) {
+            let tell = Request::Propose(Box::new(signed));
+            if let Err(error) = self.peers.call(other, tell, Body::empty()).await {
+                tracing::debug!(%other, %error, "the new epoch was not told directly");
+            }
+        }
+        Ok(())
+    }
+
+    /// New witnesses where too few of the present ones are heard: both members sign.
+    async fn renew_witnesses(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
+        let proposal = match self.proposal(own).await? {
+            Some(proposal) => proposal,
+            None => {
+                if !self.standing().may_heal() || !self.needs_witnesses(own) {
+                    return Ok(());
+                }
+                let record = PairRecord {
+                    epoch: Epoch(own.epoch.0.saturating_add(1)),
+                    witnesses: self.choose_witnesses(own, own.members, &[]),
+                    previous: Some(own.digest()),
+                    ..own.clone()
+                };
+                let proposal = SignedPairRecord { record, signatures: Vec::new() };
+                // The partner's signature closes the epoch for it: this must not be forgotten.
+                self.keep_proposal(&proposal).await?;
+                proposal
+            }
+        };
+        let Some(signed) = self.ask_signature(partner, proposal).await else { return Ok(()) };
+        self.complete(own, signed).await
+    }
+
+    /// Whether witnesses have been missing for long, and there are others.
+    fn needs_witnesses(&self, own: &PairRecord) -> bool {
+        let heard = own.witnesses.iter().filter(|witness| self.is_heard(witness)).count();
+        let others = self.choose_witnesses(own, own.members, &[]).len();
+        let now = self.clock.elapsed();
+        let since = self.watch.short_of_witnesses(heard < others, now);
+        since.is_some_and(|since| now.saturating_sub(since) >= self.config.timings.renew_witnesses)
+    }
+
+    /// What this node has proposed after `own` and not yet got.
+    async fn proposal(&self, own: &PairRecord) -> Result<Option<SignedPairRecord>, DiskError> {
+        let bytes = self.disk.get(proposal_key()).await?;
+        let proposal = bytes.and_then(|bytes| SignedPairRecord::decode(&bytes).ok());
+        Ok(proposal.filter(|proposal| proposal.record.previous == Some(own.digest())))
+    }
+
+    async fn keep_proposal(&self, proposal: &SignedPairRecord) -> Result<(), DiskError> {
+        self.disk.apply(vec![Change::Put(proposal_key(), proposal.encode())]).await
+    }
+
+    /// The partner is back. What others have signed stays signed.
+    async fn drop_proposal(&self) -> Result<(), DiskError> {
+        if self.disk.get(proposal_key()).await?.is_none() {
+            return Ok(());
+        }
+        self.disk.apply(vec![Change::Remove(proposal_key())]).await
+    }
+
+    /// Whether `node` waits for the epoch that this node proposes.
+    pub(crate) async fn is_proposed(&self, node: &NodeId) -> bool {
+        let Some(own) = self.membership.own_pair() else { return false };
+        let proposal = self.proposal(&own.record).await.ok().flatten();
+        proposal.is_some_and(|proposal| proposal.record.role_of(node).is_some())
+    }
+
+    /// Signs a successor of a pair's epoch, or takes in one that is whole.
+    pub(crate) async fn take_successor(
+        &self,
+        caller: NodeId,
+        mut proposal: SignedPairRecord,
+    ) -> Result<Response, Refusal> {
+        let record = &proposal.record;
+        let known = self.membership.pair(&record.pair);
+        if let Some(known) = known.as_ref().filter(|known| known.record == *record) {
+            return Ok(Response::Pair(Box::new(known.clone())));
+        }
+        let Some(before) = known.map(|known| known.record).filter(|before| follows(before, record))
+        else {
+            self.is_behind(proposal);
+            return Err(refuse(Reason::Busy, "this node knows another epoch of the pair"));
+        };
+        if check_pair(&self.network, Some(&before), &proposal, &self.checker).is_ok() {
+            return self.take_whole(&before, proposal).await;
+        }
+        let is_members = before.role_of(&caller).is_some() && record.role_of(&caller).is_some();
+        if !is_members {
+            return Err(refuse(Reason::NotAllowed, "a member proposes its pair's next epoch"));
+        }
+        match self.part_in(&before, record)? {
+            Part::Newcomer => self.may_join(&before, record).await?,
+            Part::Member => self.may_change(caller, &before, record)?,
+            Part::Witness => self.may_evict(caller, &before, record).await?,
+        }
+        let signature = self.sign_once(&proposal.record).await?;
+        proposal.signatures.retain(|known| known.key != signature.key);
+        proposal.signatures.truncate(6);
+        proposal.signatures.push(signature);
+        if self.would_join(Some(&before), &proposal.record) {
+            self.keep_promise(&proposal).await?;
+        }
+        Ok(Response::Pair(Box::new(proposal)))
+    }
+
+    async fn take_whole(
+        &self,
+        before: &PairRecord,
+        signed: SignedPairRecord,
+    ) -> Result<Response, Refusal> {
+        if self.would_join(Some(before), &signed.record) {
+            self.join(signed.clone()).await?;
+        } else {
+            self.hear_pair(signed.clone());
+        }
+        Ok(Response::Pair(Box::new(signed)))
+    }
+
+    fn part_in(&self, before: &PairRecord, record: &PairRecord) -> Result<Part, Refusal> {
+        if before.role_of(&self.me).is_some() {
+            Ok(Part::Member)
+        } else if record.role_of(&self.me).is_some() {
+            Ok(Part::Newcomer)
+        } else if before.witnesses.contains(&self.me) {
+            Ok(Part::Witness)
+        } else {
+            Err(refuse(Reason::NotAllowed, "this node has no part in that epoch"))
+        }
+    }
+
+    async fn may_join(&self, before: &PairRecord, record: &PairRecord) -> Result<(), Refusal> {
+        if let Some(own) = self.membership.own_pair() {
+            let detail = format!("this node is in pair {} already", own.record.pair);
+            return Err(refuse(Reason::NotAllowed, detail));
+        }
+        if self.activity() == Activity::Draining {
+            return Err(refuse(Reason::NotAllowed, "this node is leaving"));
+        }
+        let stays = record.members.iter().any(|member| before.role_of(member).is_some());
+        if !stays {
+            return Err(refuse(Reason::NotAllowed, "no member of the pair would stay"));
+        }
+        match self.promise().await.map_err(crate::refuse::disk_refusal)? {
+            Some(promised) if promised.record != *record => {
+                Err(refuse(Reason::Busy, "this node has promised itself to another now"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// As member: other witnesses whenever the partner wants them, and to leave only when a
+    /// person wants it.
+    fn may_change(
+        &self,
+        caller: NodeId,
+        before: &PairRecord,
+        record: &PairRecord,
+    ) -> Result<(), Refusal> {
+        if before.partner_of(&self.me) != Some(caller) {
+            return Err(refuse(Reason::NotAllowed, "only the partner may propose that"));
+        }
+        let is_renewal = before.members == record.members;
+        if is_renewal || self.wishes.want(&self.me) == Some(Want::Drain) {
+            return Ok(());
+        }
+        Err(refuse(Reason::NotAllowed, "this node lives, and nobody asked it to leave"))
+    }
+
+    /// As witness: only who is gone for this node too may be replaced.
+    async fn may_evict(
+        &self,
+        caller: NodeId,
+        before: &PairRecord,
+        record: &PairRecord,
+    ) -> Result<(), Refusal> {
+        let partner = before.partner_of(&caller);
+        let Some(gone) = partner.filter(|gone| record.role_of(gone).is_none()) else {
+            return Err(refuse(Reason::NotAllowed, "both members can sign that themselves"));
+        };
+        let standing = self.standing();
+        if !standing.may_heal() {
+            return Err(refuse(Reason::Busy, format!("{standing}")));
+        }
+        if self.reaches(gone).await {
+            return Err(refuse(Reason::NotAllowed, format!("this node reaches {gone}")));
+        }
+        let newcomer = record.partner_of(&caller);
+        let is_fit = |node: &NodeId| {
+            self.membership.is_admitted(node) && self.membership.pair_of(node).is_none()
+        };
+        if !newcomer.as_ref().is_some_and(is_fit) {
+            return Err(refuse(Reason::NotAllowed, "the new member is not free"));
+        }
+        let is_wanted = self.wishes.intent(&gone).is_some();
+        let absent = self.tries.absent_for(&gone);
+        // The member began to ask when it suspected: the witness has seen nearly as much.
+        if is_wanted || absent >= self.config.timings.watch.replace_after() / 2 {
+            return Ok(());
+        }
+        let detail = format!("{gone} was not reached by this node for {absent:.1?} only");
+        Err(refuse(Reason::Busy, detail))
+    }
+
+    /// Becomes a member of a pair that was there before: durable, with the mark that all is
+    /// still to be taken over.
+    pub(crate) async fn join(&self, signed: SignedPairRecord) -> Result<(), Refusal> {
+        let promised = self.promise().await.map_err(crate::refuse::disk_refusal)?;
+        if promised.is_none_or(|promised| promised.record != signed.record)
+            || self.membership.own_pair().is_some()
+        {
+            return Err(refuse(Reason::NotAllowed, "this node has not promised to join"));
+        }
+        let [newest, epoch] = pair_changes(&signed);
+        let changes = vec![newest, epoch, sync_change(signed.record.epoch), self.promise_kept()];
+        self.disk.apply(changes).await.map_err(crate::refuse::disk_refusal)?;
+        self.begin_sync();
+        let record = &signed.record;
+        tracing::info!(pair = %record.pair, epoch = %record.epoch, "this node takes a lost one's place");
+        self.enter(signed);
+        Ok(())
+    }
+
+    /// As a newcomer that has signed: the whole record from whoever proposed it.
+    pub(crate) async fn ask_for_epoch(&self, promise: &SignedPairRecord) {
+        let PairRecord { pair, epoch, .. } = promise.record;
+        let proposer = promise.record.primary();
+        let after = Epoch(epoch.0.saturating_sub(1));
+        let asked =
+            self.call_within(proposer, Request::History { pair, after }, self.config.timings.probe);
+        let records = match asked.await.map(|reply| reply.response) {
+            Ok(Response::History(records)) => records,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::debug!(%proposer, %error, "a promise can't be settled yet");
+                return;
+            }
+        };
+        let before = self.membership.pair(&pair).map(|known| known.record);
+        for signed in records {
+            let is_valid = check_pair(&self.network, before.as_ref(), &signed, &self.checker);
+            if signed.record == promise.record && is_valid.is_ok() {
+                if let Err(error) = self.join(signed).await {
+                    tracing::warn!(%pair, %error, "failed to join");
+                }
+                return;
+            }
+            // Another successor: this one will never be.
+            if signed.record.epoch >= epoch && is_valid.is_ok() {
+                return self.forget_promise().await;
+            }
+        }
+        if !self.still_proposes(proposer, pair, epoch).await {
+            self.forget_promise().await;
+        }
+    }
+
+    /// Whether the proposer still works on the epoch. Silence is no answer.
+    async fn still_proposes(
+        &self,
+        proposer: NodeId,
+        pair: defs_core::ids::PairId,
+        epoch: Epoch,
+    ) -> bool {
+        let asked = Request::Heartbeat { pair, epoch };
+        match self.call_within(proposer, asked, self.config.timings.probe).await {
+            Ok(_) => true,
+            Err(error) => {
+                error.refusal().is_none_or(|refusal| refusal.reason != Reason::WrongEpoch)
+            }
+        }
+    }
+
+    /// Takes a pair as this node's own, and tells everybody.
+    pub(crate) fn enter(&self, signed: SignedPairRecord) {
+        if self.membership.learn_pair(signed.clone()).is_ok() {
+            self.membership.heard_partner(self.clock.elapsed());
+            self.peers.publish(Gossip::Pair(Box::new(signed)));
+        }
+    }
+}
+
+fn follows(before: &PairRecord, record: &PairRecord) -> bool {
+    before.epoch.0.checked_add(1) == Some(record.epoch.0)
+        && record.previous == Some(before.digest())
+}
+
+/// Whether only this node's own signature is missing.
+fn check_pair_but_me<W: World>(
+    engine: &Engine<W>,
+    own: &PairRecord,
+    signed: &SignedPairRecord,
+) -> bool {
+    let has = |node: Option<NodeId>| node.is_some_and(|node| engine.has_signature(signed, &node));
+    let agreed =
+        has(own.partner_of(&engine.me)) || engine.witnesses_of(own, signed) >= WITNESSES_NEEDED;
+    has(signed.record.partner_of(&engine.me)) && agreed
+}

@@ -1,0 +1,137 @@
+//! What persons want of nodes, under the network's invite key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use defs_core::format::Format;
+use defs_core::ids::NodeId;
+use defs_core::message::Gossip;
+use defs_core::port::{Change, Disk, DiskError, Publish, StateKey, Verdict};
+use defs_core::statement::Statement;
+use defs_core::wish::{SignedWish, Want};
+use defs_identity::verify_node;
+use defs_pairing::detector::Intent;
+
+use crate::config::World;
+use crate::engine::Engine;
+
+/// Nodes of which a wish is remembered.
+const WISHES_MAX: usize = 10_000;
+
+/// The newest wish for each node.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    known: BTreeMap<NodeId, SignedWish>,
+    /// Not on the disk yet.
+    dirty: BTreeSet<NodeId>,
+    /// Those that came in here: told again for who did not listen.
+    mine: BTreeSet<NodeId>,
+}
+
+impl Wishes {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wanted of `node`.
+    pub(crate) fn want(&self, node: &NodeId) -> Option<Want> {
+        self.lock().known.get(node).map(|signed| signed.wish.want)
+    }
+
+    /// As the failure detector takes it.
+    pub(crate) fn intent(&self, node: &NodeId) -> Option<Intent> {
+        match self.want(node)? {
+            Want::Stay => None,
+            Want::Drain => Some(Intent::Drain),
+            Want::Lost => Some(Intent::Lost),
+        }
+    }
+
+    /// Whether it is news. That a node is lost is not taken back.
+    fn learn(&self, signed: SignedWish) -> bool {
+        let mut state = self.lock();
+        let node = signed.wish.node;
+        let is_news = match state.known.get(&node) {
+            None => state.known.len() < WISHES_MAX,
+            Some(known) => {
+                known.wish.want != Want::Lost && known.wish.sequence < signed.wish.sequence
+            }
+        };
+        if is_news {
+            state.known.insert(node, signed);
+            state.dirty.insert(node);
+        }
+        is_news
+    }
+}
+
+fn key(node: &NodeId) -> StateKey {
+    StateKey([b"wish/".as_slice(), &node.0].concat())
+}
+
+impl<W: World> Engine<W> {
+    pub(crate) async fn recall_wishes(&self) -> Result<(), DiskError> {
+        let stored = self.disk.scan(StateKey(b"wish/".to_vec()), WISHES_MAX).await?;
+        for (_, bytes) in stored {
+            if let Ok(signed) = SignedWish::decode(&bytes) {
+                self.wishes.learn(signed);
+            }
+        }
+        self.wishes.lock().dirty.clear();
+        Ok(())
+    }
+
+    fn is_genuine_wish(&self, signed: &SignedWish) -> bool {
+        let digest = signed.wish.statement(&self.network);
+        let key = &self.config.genesis.invite_key;
+        verify_node(key, &digest, &signed.signature, &self.checker).is_ok()
+    }
+
+    /// Takes in a person's word that came to this node, and tells everybody. Whether the
+    /// invite key signed it.
+    pub fn take_wish(&self, signed: SignedWish) -> bool {
+        if !self.is_genuine_wish(&signed) {
+            return false;
+        }
+        self.wishes.learn(signed);
+        self.wishes.lock().mine.insert(signed.wish.node);
+        self.tell_wishes();
+        self.greet.notify_one();
+        true
+    }
+
+    pub(crate) fn hear_wish(&self, signed: SignedWish) -> Verdict {
+        if !self.is_genuine_wish(&signed) {
+            return Verdict::Reject;
+        }
+        if !self.wishes.learn(signed) {
+            return Verdict::Ignore;
+        }
+        if signed.wish.node == self.me {
+            self.greet.notify_one();
+        }
+        Verdict::PassOn
+    }
+
+    /// Tells again what came in here.
+    pub(crate) fn tell_wishes(&self) {
+        let mine: Vec<_> = {
+            let state = self.wishes.lock();
+            state.mine.iter().filter_map(|node| state.known.get(node).copied()).collect()
+        };
+        for signed in mine {
+            self.peers.publish(Gossip::Wish(Box::new(signed)));
+        }
+    }
+
+    /// Wishes that are not on the disk yet, as changes.
+    pub(crate) fn unwritten_wishes(&self) -> Vec<Change> {
+        let mut state = self.wishes.lock();
+        let dirty = std::mem::take(&mut state.dirty);
+        let wishes = dirty.iter().filter_map(|node| state.known.get(node));
+        wishes.map(|signed| Change::Put(key(&signed.wish.node), signed.encode())).collect()
+    }
+}

@@ -1,0 +1,366 @@
+//! One member lost, both lost: who takes the place, what is taken over, what is rebuilt.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use defs_codec::SealedStripe;
+use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex};
+use defs_core::message::{KeepStripe, Reason, Request, Response, ShardKey};
+use defs_core::network::PairRecord;
+use defs_core::port::Disk as _;
+use defs_core::record::Content;
+use defs_core::statement::{Commit, Tombstone};
+use defs_engine::Timings;
+use defs_identity::sign_statement;
+use defs_pairing::detector;
+use defs_port_suite::MemoryDisk;
+
+use crate::network::{CAPACITY, Net, Owner, reason};
+
+/// Replaced after twenty seconds.
+fn quick() -> Timings {
+    let [beat, suspect, fail, replace] = [2, 6, 10, 20].map(Duration::from_secs);
+    let watch = detector::Timings::new(beat, suspect, fail, replace).unwrap();
+    Timings { watch, ..Timings::default() }
+}
+
+fn epoch_of(net: &Net, node: &NodeId, pair: &PairId) -> Option<PairRecord> {
+    let table = net.nodes[node].engine.table();
+    let mut records = table.pairs.into_iter().map(|view| view.record.record);
+    records.find(|record| record.pair == *pair)
+}
+
+/// Stores shard `place` of `stripe`, watched by the others as an owner's client says, and
+/// commits it.
+async fn put(net: &Net, owner: &Owner, stripe: &SealedStripe, places: &[&PairRecord]) {
+    let total = places.len();
+    for (place, pair) in places.iter().enumerate() {
+        let watched = (1..=2).map(|step| {
+            let sibling = (place + step) % total;
+            defs_core::stripe::Watched {
+                index: ShardIndex(u8::try_from(sibling).unwrap()),
+                pair: places[sibling].pair,
+            }
+        });
+        let (mut store, body) = owner.store(stripe, place, pair);
+        let mut head = store.head.as_ref().clone();
+        head.watched = watched.take(total - 1).collect();
+        store.head = Arc::new(head);
+        owner.send(pair.primary(), Request::StoreShard(store), body).await.unwrap();
+        let commit = Commit { stripe: stripe.descriptor.id() };
+        let commit = sign_statement(&owner.key, &net.network, commit);
+        let indices = vec![ShardIndex(u8::try_from(place).unwrap())];
+        let stripes = vec![KeepStripe { commit, indices }];
+        let kept = owner.ask(pair.primary(), Request::Commit { stripes, both: true }).await;
+        assert_eq!(kept, Ok(Response::Held(vec![true])));
+    }
+}
+
+async fn bytes_at(net: &Net, node: &NodeId, key: ShardKey) -> Option<Vec<u8>> {
+    let stored = net.disk(node).shard(key).await.unwrap()?;
+    let body = net.disk(node).read(key, 0..stored.length).await.unwrap();
+    Some(body.collect().await.unwrap())
+}
+
+async fn holders(net: &Net, key: ShardKey) -> BTreeSet<NodeId> {
+    let mut holders = BTreeSet::new();
+    for (node, one) in &net.nodes {
+        if one.disk.shard(key).await.unwrap().is_some() {
+            holders.insert(*node);
+        }
+    }
+    holders
+}
+
+/// `place` of the pair is killed for ever: a spare takes its place, and all that the pair
+/// had.
+async fn a_member_is_replaced(place: usize) {
+    let mut net = Net::timed(7, quick()).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let pairs: BTreeSet<_> = net.pairs().into_iter().flat_map(|pair| pair.members).collect();
+    let spare = *net.nodes.keys().find(|node| !pairs.contains(*node)).unwrap();
+    let stripe = owner.stripe(b"all that there is", (1, 0), 1);
+    put(&net, &owner, &stripe, &[&pair]).await;
+    let record = owner.record(1, 1, Content::Sealed(vec![7; 100]), &[pair.pair]);
+    let key = record.key;
+    owner.write(&owner.sign(record), &pair).await.unwrap();
+    let dead = owner.stripe(b"deleted", (1, 0), 1);
+    put(&net, &owner, &dead, &[&pair]).await;
+    let tombstone = Tombstone { stripe: dead.descriptor.id() };
+    let tombstone = sign_statement(&owner.key, &net.network, tombstone);
+    let delete = Request::Delete { tombstones: vec![tombstone], both: true };
+    owner.ask(pair.primary(), delete).await.unwrap();
+    let survivor = pair.members[1 - place];
+    net.kill(&pair.members[place]);
+    net.until("the pair has a new epoch", |net| {
+        net.nodes.keys().all(|node| {
+            epoch_of(net, node, &pair.pair).is_some_and(|record| record.epoch == Epoch(2))
+        })
+    })
+    .await;
+    let successor = epoch_of(&net, &survivor, &pair.pair).unwrap();
+    assert_eq!(successor.members, [survivor, spare]);
+    net.until("the new member serves", |net| {
+        let table = net.nodes[&survivor].engine.table();
+        table
+            .pairs
+            .iter()
+            .any(|view| view.record.record.pair == pair.pair && view.alive == [true; 2])
+    })
+    .await;
+    let shard = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    assert_eq!(bytes_at(&net, &spare, shard).await.unwrap(), stripe.shards[0].bytes.to_vec());
+    let stored = net.disk(&spare).shard(shard).await.unwrap().unwrap();
+    assert!(stored.state.commit.is_some(), "the owner's word came along");
+    assert_eq!(net.disk(&spare).records(vec![key]).await.unwrap()[0].len(), 1);
+    let again = owner.put(&dead, 0, &successor).await;
+    assert_eq!(reason(again), Reason::Deleted, "what was deleted stays deleted");
+    let fresh = owner.stripe(b"new bytes", (1, 0), 1);
+    owner.put(&fresh, 0, &successor).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spare_takes_the_place_of_a_lost_mirror_and_takes_over_everything() {
+    a_member_is_replaced(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spare_takes_the_place_of_a_lost_primary_and_the_mirror_leads() {
+    a_member_is_replaced(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_comes_back_after_it_was_replaced_is_refused_and_becomes_a_spare() {
+    let mut net = Net::timed(7, quick()).await;
+    let pair = net.pairs().remove(0);
+    let [survivor, gone] = pair.members;
+    let disk = net.kill(&gone);
+    net.until("the pair has a new epoch", |net| {
+        epoch_of(net, &survivor, &pair.pair).unwrap().epoch == Epoch(2)
+    })
+    .await;
+    net.start_again(gone, disk).await;
+    net.until("it learns that it was replaced", |net| {
+        net.nodes[&gone].engine.status().pair.is_none()
+    })
+    .await;
+    let successor = epoch_of(&net, &gone, &pair.pair).unwrap();
+    assert_eq!(successor.epoch, Epoch(2));
+    assert!(successor.role_of(&gone).is_none());
+    net.pass(Duration::from_mins(2)).await;
+    assert_eq!(epoch_of(&net, &survivor, &pair.pair).unwrap().epoch, Epoch(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_comes_back_in_time_stays_and_catches_up() {
+    let mut net = Net::timed(7, quick()).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let stripe = owner.stripe(b"some bytes", (1, 0), 1);
+    put(&net, &owner, &stripe, &[&pair]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let mirror = pair.mirror();
+    net.kill(&mirror);
+    net.pass(Duration::from_secs(12)).await;
+    // It comes back without what it had, as after a disk was repaired.
+    let disk = Arc::new(MemoryDisk::new(CAPACITY, net.network));
+    let primary = pair.primary();
+    let record = net
+        .disk(&primary)
+        .get(defs_core::port::StateKey([b"pair/".as_slice(), &pair.pair.0].concat()));
+    let record = record.await.unwrap().unwrap();
+    let state = defs_core::port::StateKey([b"pair/".as_slice(), &pair.pair.0].concat());
+    disk.apply(vec![defs_core::port::Change::Put(state, record)]).await.unwrap();
+    for (key, card) in
+        net.disk(&primary).scan(defs_core::port::StateKey(b"card/".to_vec()), 99).await.unwrap()
+    {
+        disk.apply(vec![defs_core::port::Change::Put(key, card.to_vec())]).await.unwrap();
+    }
+    net.start_again(mirror, disk).await;
+    let began = tokio::time::Instant::now();
+    while bytes_at(&net, &mirror, key).await.is_none() {
+        assert!(began.elapsed() < Duration::from_mins(2), "it did not catch up");
+        net.pass(Duration::from_millis(100)).await;
+    }
+    assert_eq!(epoch_of(&net, &primary, &pair.pair).unwrap().epoch, Epoch(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shards_of_a_lost_pair_are_rebuilt_bit_for_bit_and_only_then() {
+    let mut net = Net::timed(10, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (2, 2), 2);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1], &pairs[2], &pairs[3]]).await;
+    let key = |index| ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(index) };
+    for member in pairs[1].members {
+        net.kill(&member);
+    }
+    net.pass(Duration::from_secs(30)).await;
+    assert_eq!(holders(&net, key(1)).await, BTreeSet::new(), "rebuilt too early");
+    let began = tokio::time::Instant::now();
+    while holders(&net, key(1)).await.len() < 2 {
+        assert!(began.elapsed() < Duration::from_mins(3), "not rebuilt");
+        net.pass(Duration::from_millis(500)).await;
+    }
+    let holders = holders(&net, key(1)).await;
+    for holder in &holders {
+        assert_eq!(bytes_at(&net, holder, key(1)).await.unwrap(), stripe.shards[1].bytes.to_vec());
+        let stored = net.disk(holder).shard(key(1)).await.unwrap().unwrap();
+        assert!(stored.state.commit.is_some());
+        assert_eq!(stored.head.share, *stripe.shards[1].share.bytes);
+    }
+    let free = &pairs[4];
+    assert_eq!(holders, free.members.into_iter().collect(), "where no sibling is");
+    net.pass(Duration::from_mins(3)).await;
+    for index in 0..4 {
+        assert_eq!(self::holders(&net, key(index)).await.len(), 2, "shard {index}");
+    }
+    let progress: Vec<_> =
+        net.nodes.values().map(|node| node.engine.repairs().shards_rebuilt).collect();
+    assert_eq!(progress.iter().sum::<u64>(), 1, "once is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_of_the_nodes_heal_nothing() {
+    let mut net = Net::timed(10, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
+    // Both members of two pairs and one of a third: five of ten are left.
+    let gone: Vec<_> =
+        pairs[1].members.into_iter().chain(pairs[2].members).chain([pairs[3].members[0]]).collect();
+    for node in &gone {
+        net.kill(node);
+    }
+    net.pass(Duration::from_mins(10)).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(1) };
+    assert_eq!(holders(&net, key).await, BTreeSet::new());
+    assert!(net.pairs().iter().all(|pair| pair.epoch == Epoch(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_gets_a_share_without_a_loss() {
+    let net = Net::timed(6, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let lost = |pair: &PairRecord| {
+        vec![defs_core::stripe::Watched { index: ShardIndex(1), pair: pair.pair }]
+    };
+    let holder = pairs[0].primary();
+    let thief = net.net.peers(pairs[2].primary());
+    let ask = |lost| {
+        let request = Request::Release { key, lost };
+        defs_core::port::Peers::call(&thief, holder, request, defs_core::body::Body::empty())
+    };
+    let refused = |answer: Result<_, defs_core::port::CallError>| {
+        answer.map(|_: defs_core::port::Reply| ()).unwrap_err().refusal().unwrap().reason
+    };
+    // At a pair that lives, at another than the holder knows, none at all.
+    assert_eq!(refused(ask(lost(&pairs[1])).await), Reason::Busy);
+    assert_eq!(refused(ask(lost(&pairs[2])).await), Reason::NotAllowed);
+    assert_eq!(refused(ask(vec![]).await), Reason::NotAllowed);
+    // A stranger isn't heard at all.
+    let request = Request::Release { key, lost: lost(&pairs[1]) };
+    assert_eq!(reason(owner.ask(holder, request).await), Reason::NotAllowed);
+}
+
+/// Version 5 is at P1 and P2, version 4 at P3; P1 is lost, and then P2.
+#[tokio::test(start_paused = true)]
+async fn the_newest_version_of_a_record_outlives_the_pairs_that_had_it() {
+    let mut net = Net::timed(14, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let set: Vec<_> = pairs[..3].iter().map(|pair| pair.pair).collect();
+    let old = owner.record(1, 4, Content::Sealed(vec![4; 100]), &set);
+    let new = defs_core::record::Record {
+        parents: vec![old.hash()],
+        ..owner.record(1, 5, Content::Sealed(vec![5; 100]), &set)
+    };
+    let key = new.key;
+    let (old, new) = (owner.sign(old), owner.sign(new));
+    for pair in &pairs[..3] {
+        owner.write(&old, pair).await.unwrap();
+    }
+    for pair in &pairs[..2] {
+        owner.write(&new, pair).await.unwrap();
+    }
+    let newest = async |net: &Net, without: &BTreeSet<NodeId>| {
+        let mut nodes = BTreeSet::new();
+        for (node, one) in net.nodes.iter().filter(|(node, _)| !without.contains(*node)) {
+            let heads = one.disk.records(vec![key]).await.unwrap().remove(0);
+            if heads.iter().any(|head| head.body.counter == 5) {
+                nodes.insert(*node);
+            }
+        }
+        nodes
+    };
+    let named: BTreeSet<_> = pairs[..3].iter().flat_map(|pair| pair.members).collect();
+    for lost in 0..2 {
+        for member in pairs[lost].members {
+            net.kill(&member);
+        }
+        let began = tokio::time::Instant::now();
+        while newest(&net, &named).await.len() < 2 * (lost + 1) {
+            assert!(began.elapsed() < Duration::from_mins(5), "no stand-in {lost}");
+            net.pass(Duration::from_secs(1)).await;
+        }
+    }
+    // A later version reaches whoever stands in, though its set doesn't name them.
+    let later = defs_core::record::Record {
+        parents: vec![new.body.hash()],
+        ..owner.record(1, 6, Content::Sealed(vec![6; 100]), &set)
+    };
+    let third = epoch_of(&net, net.nodes.keys().next().unwrap(), &pairs[2].pair).unwrap();
+    owner.write(&owner.sign(later), &third).await.unwrap();
+    let mut has_later = 0;
+    for one in net.nodes.values() {
+        let heads = one.disk.records(vec![key]).await.unwrap().remove(0);
+        has_later += usize::from(heads.iter().any(|head| head.body.counter == 6));
+    }
+    assert_eq!(has_later, 6, "its own pair and two that stand in");
+}
+
+/// Reads everything back every ten minutes.
+fn reading_back() -> Timings {
+    Timings { scrub: Duration::from_mins(10), ..quick() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotten_byte_is_found_and_the_shard_taken_from_the_partner() {
+    let net = Net::timed(4, reading_back()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let mirror = pairs[0].mirror();
+    assert!(net.disk(&mirror).rot(key, 1234));
+    net.pass(Duration::from_mins(25)).await;
+    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+    let stored = net.disk(&mirror).shard(key).await.unwrap().unwrap();
+    assert!(stored.state.commit.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_has_rotted_at_both_members_is_rebuilt_from_its_siblings() {
+    let net = Net::timed(6, reading_back()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (1, 2), 1);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1], &pairs[2]]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    for member in pairs[0].members {
+        assert!(net.disk(&member).rot(key, 77));
+    }
+    net.pass(Duration::from_mins(40)).await;
+    for member in pairs[0].members {
+        assert_eq!(bytes_at(&net, &member, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+    }
+}
