@@ -105,8 +105,8 @@ pub const SUMMARY_PREFIX_MAX: usize = 4;
 /// The parts into which a summary splits what begins with its prefix: one a next byte.
 pub const SUMMARY_PARTS: usize = 256;
 
-/// The longest name of an item: a record's key.
-pub const ITEM_NAME_MAX: usize = 64;
+/// The longest name of an item: a file and a record key.
+pub const ITEM_NAME_MAX: usize = 32 + 38;
 
 /// One item of a summary.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -20,6 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct User {
     home: tempfile::TempDir,
     program: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 /// What a run of the command left.
@@ -60,7 +61,7 @@ impl User {
     /// A user who has nothing yet.
     pub fn without_key() -> Result<Self> {
         let home = tempfile::Builder::new().prefix("defs-").tempdir()?;
-        Ok(Self { home, program: program("defs")? })
+        Ok(Self { home, program: program("defs")?, environment: Vec::new() })
     }
 
     /// A user with a key and `nodes` running nodes in pairs.
@@ -68,6 +69,18 @@ impl User {
         let user = Self::new()?;
         user.up(nodes)?;
         Ok(user)
+    }
+
+    /// Sets a variable for the command and for the nodes that it starts.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The data folder of the node that runs as `pid`.
+    pub fn folder_of(&self, pid: &Value) -> Result<PathBuf> {
+        let nodes = self.events(&["status"])?;
+        let node = nodes.iter().find(|node| node["pid"] == *pid).context("a node of this user")?;
+        Ok(self.home().join("cluster").join(node["name"].as_str().context("a name")?))
     }
 
     /// Starts nodes, or starts them again.
@@ -106,6 +119,7 @@ impl User {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).env("DEFS_HOME", self.home()).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -40,6 +40,21 @@ impl Admin {
         Ok(self.0.pairs(pb::PairsRequest {}).await?.into_inner().pairs)
     }
 
+    pub(crate) async fn nodes(&mut self) -> Result<Vec<pb::NodeCard>> {
+        Ok(self.0.nodes(pb::NodesRequest {}).await?.into_inner().nodes)
+    }
+
+    pub(crate) async fn healing(&mut self) -> Result<pb::HealingResponse> {
+        Ok(self.0.healing(pb::HealingRequest {}).await?.into_inner())
+    }
+
+    /// Tells everybody what a person wants of a node.
+    pub(crate) async fn wish(&mut self, node_id: &str, want: &str) -> Result<()> {
+        let request = pb::WishRequest { node_id: node_id.to_owned(), want: want.to_owned() };
+        self.0.wish(request).await?;
+        Ok(())
+    }
+
     pub(crate) async fn shutdown(&mut self) -> Result<()> {
         self.0.shutdown(pb::ShutdownRequest {}).await?;
         Ok(())

@@ -82,6 +82,16 @@ pub(crate) enum Command {
         #[arg(long)]
         ticket: bool,
     },
+    /// Show what is missing of a file, what is being done about it, and when it will be whole
+    Why {
+        /// A name or ticket
+        name: String,
+    },
+    /// Let a node leave, or give up one that will never come back
+    Node {
+        #[command(subcommand)]
+        command: NodeCommand,
+    },
     /// Delete files
     Rm {
         /// Names
@@ -117,6 +127,29 @@ pub(crate) struct Up {
     /// Room that each node offers (default: an equal part of nine tenths of what is free)
     #[arg(long, value_name = "SIZE")]
     pub(crate) capacity: Option<defs_core::size::Size>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Move everything off a node, so that it can be stopped
+    Drain {
+        /// The node's id, or the beginning of it
+        id: String,
+    },
+    /// Take a drain back
+    Stay {
+        /// The node's id, or the beginning of it
+        id: String,
+    },
+    /// Give up a node that will never return; shows first which files are at risk
+    Remove {
+        /// The node's id, or the beginning of it
+        #[arg(long, value_name = "ID")]
+        lost: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,6 +26,9 @@ const PAIRS_WITHIN: Duration = Duration::from_secs(60);
 /// How long a node may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long a node may take to answer: one that stands still is as good as one that is off.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
 /// How often it is looked whether something has come about.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -140,15 +143,24 @@ impl Cluster {
         self.folder.join(&node.name)
     }
 
-    /// What a node says of itself, `None` if it doesn't run.
+    /// What a node says of itself, `None` if it doesn't run or stands still.
     pub(crate) async fn status(&self, node: &LocalNode) -> Option<pb::StatusResponse> {
-        Admin::connect(&self.data_folder(node)).await.ok()?.status().await.ok()
+        let asked = async { Admin::connect(&self.data_folder(node)).await?.status().await };
+        tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()
+    }
+
+    /// What a node says of its healing, `None` if it doesn't run.
+    pub(crate) async fn healing(&self, node: &LocalNode) -> Option<pb::HealingResponse> {
+        let asked = async { Admin::connect(&self.data_folder(node)).await?.healing().await };
+        tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()
     }
 
     /// The admin API of any node that runs.
     pub(crate) async fn any_admin(&self) -> Option<Admin> {
         for node in &self.nodes {
-            if let Ok(admin) = Admin::connect(&self.data_folder(node)).await {
+            if self.status(node).await.is_some()
+                && let Ok(admin) = Admin::connect(&self.data_folder(node)).await
+            {
                 return Some(admin);
             }
         }
@@ -159,6 +171,13 @@ impl Cluster {
     /// that the others are admitted to. Answers how many were started.
     pub(crate) async fn start(&self) -> Result<usize> {
         let program = node_program()?;
+        // One that was made before there were copies.
+        if let Some(first) = self.nodes.first()
+            && !self.has_network()
+            && self.data_folder(first).join("network").exists()
+        {
+            self.keep_network(first)?;
+        }
         let mut started = 0;
         let mut waiting = Vec::new();
         for (place, node) in self.nodes.iter().enumerate() {
@@ -168,13 +187,35 @@ impl Cluster {
             started += 1;
             let child = self.spawn(&program, node)?;
             waiting.push((node, child));
-            let is_founding = place == 0 && !self.data_folder(node).join("network").exists();
+            let is_founding = place == 0 && !self.has_network();
             if is_founding {
                 self.wait_ready(&mut waiting).await?;
+                self.keep_network(node)?;
             }
         }
         self.wait_ready(&mut waiting).await?;
         Ok(started)
+    }
+
+    /// Whether the cluster has its own copy of what names the network and admits to it.
+    fn has_network(&self) -> bool {
+        ["network", "invite"].iter().all(|name| self.folder.join(name).exists())
+    }
+
+    /// Keeps what the first node made: it may be lost, and the others go on.
+    fn keep_network(&self, founder: &LocalNode) -> Result<()> {
+        for name in ["invite", "network"] {
+            let (from, to) = (self.data_folder(founder).join(name), self.folder.join(name));
+            let temporary = to.with_extension("new");
+            // The copy has the same mode: the invite is for its owner's eyes only.
+            fs::copy(&from, &temporary)
+                .and_then(|_| File::open(&temporary)?.sync_all())
+                .and_then(|()| fs::rename(&temporary, &to))
+                .with_context(|| {
+                    format!("failed to copy {} to {}", from.display(), to.display())
+                })?;
+        }
+        Ok(())
     }
 
     fn spawn(&self, program: &Path, node: &LocalNode) -> Result<Child> {
@@ -193,10 +234,9 @@ impl Cluster {
             .stderr(log)
             // Ctrl-C is for this command, which then stops the nodes in order.
             .process_group(0);
-        if let Some(first) = self.nodes.first().filter(|first| first.name != node.name) {
-            let founder = self.data_folder(first);
-            command.arg("--network-file").arg(founder.join("network"));
-            command.arg("--invite-file").arg(founder.join("invite"));
+        if self.has_network() {
+            command.arg("--network-file").arg(self.folder.join("network"));
+            command.arg("--invite-file").arg(self.folder.join("invite"));
         }
         let others = self.nodes.iter().filter(|other| other.name != node.name).take(4);
         let bootstrap: Vec<_> =

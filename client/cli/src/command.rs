@@ -5,9 +5,11 @@ mod get;
 mod key;
 mod local;
 mod network;
+mod node;
 mod put;
 mod stat;
 mod tasks;
+mod why;
 
 use anyhow::Result;
 use clap::CommandFactory as _;
@@ -57,6 +59,8 @@ async fn dispatch(context: &Context) -> Result<()> {
         Command::Get(get) => get::run(context, get).await,
         Command::Ls { prefix } => files::list(context, prefix.as_deref()).await,
         Command::Stat { name, ask, ticket } => stat::run(context, name, *ask, *ticket).await,
+        Command::Why { name } => why::run(context, name).await,
+        Command::Node { command } => node::run(context, command).await,
         Command::Rm { names } => files::remove(context, names).await,
         Command::Nodes => network::nodes(context).await,
         Command::Pairs => network::pairs(context).await,

@@ -7,7 +7,7 @@ use defs_core::ids::{Digest, PairId, ShardIndex, SliceNo, StripeId};
 use defs_core::manifest::SliceEntry;
 use defs_core::mode::Mode;
 use defs_core::port::{Clock, Compute, Peers, Randomness};
-use defs_core::record::quorum_of;
+use defs_core::record::{RecordKey, quorum_of};
 use futures::StreamExt as _;
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ use crate::download::{DownloadError, OpenFile};
 use crate::pipeline::census::HeldByMembers;
 use crate::pipeline::fetch::losses_survived;
 use crate::ports::World;
-use crate::records::Lookup;
+use crate::records::{Lookup, Sought};
 
 /// Slices whose moved shards are looked for at once.
 const SLICES_AT_ONCE: usize = 8;
@@ -127,7 +127,17 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
             .map(|(number, (entry, held))| slice_status(&view, number, (entry, held), geometry))
             .collect();
         // Without its manifest no slice is found.
-        let manifest = record_survives(&view, &open.set);
+        let gone = open.set.iter().filter(|pair| !answers(&view, pair)).count();
+        let stand_ins = if ask && gone > 0 {
+            let key = RecordKey::manifest(open.context.file, 0);
+            let sought = Sought { key, lock: &open.context.lock };
+            shared.nodes.count_stand_ins(sought, &open.set).await.min(gone)
+        } else {
+            0
+        };
+        let there = open.set.len() - gone + stand_ins;
+        // It was read just now, whoever it was that had it.
+        let manifest = Some(there.saturating_sub(quorum_of(open.set.len())));
         let survives = slices.iter().map(|slice| slice.survives).fold(manifest, Ord::min);
         Ok(FileStatus {
             name: open.head.name,
@@ -200,9 +210,7 @@ fn slice_status(
     SliceStatus { number, length: entry.length, stripe: entry.stripe, shards, survives }
 }
 
-/// A record is settled by a quorum: what is beyond that may be lost.
-fn record_survives(view: &View, set: &[PairId]) -> Option<usize> {
-    let answers =
-        |pair: &&PairId| view.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true));
-    set.iter().filter(answers).count().checked_sub(quorum_of(set.len()))
+/// Whether a member of `pair` lives.
+fn answers(view: &View, pair: &PairId) -> bool {
+    view.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true))
 }

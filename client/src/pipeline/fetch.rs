@@ -148,20 +148,23 @@ impl<W: World> Nodes<W> {
                     None
                 }
             };
+            let mut next = None;
             match finished {
                 Some((index, Ok((node, opened)))) => {
                     gathering.add(index, opened);
                     used.push((index, node));
-                    continue;
                 }
-                Some((index, Err(error))) => failed.push((index, error)),
-                None => {}
+                Some((index, Err(error))) => {
+                    failed.push((index, error));
+                    next = queue.next();
+                }
+                None => next = queue.next(),
             }
-            if let Some(index) = queue.next() {
+            if let Some(index) = next {
                 let place = (index, pairs[usize::from(index.0)]);
                 running.push(self.fetch_shard(wanted, place, lengths, gathering.room(index)));
             }
-            if running.is_empty() && !looked {
+            if running.is_empty() && !looked && gathering.have() < need {
                 looked = true;
                 // Too few are where they were put: they may have been rebuilt elsewhere.
                 let missing = failed.iter().map(|(index, _)| *index).collect();

@@ -1,6 +1,6 @@
 //! Shards that are not where the manifest says any more: their pair was lost, and the network
-//! has rebuilt them elsewhere. One broadcast by the stripe's tag finds the pairs that have
-//! some of the stripe; their members say which.
+//! has rebuilt them elsewhere. Where there are few pairs all are asked; else a broadcast by
+//! the stripe's tag finds the pairs that have some of the stripe. Their members say which.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,9 @@ use crate::ports::World;
 
 /// Moved shards that are remembered: of a file of 400 GiB that lost a pair in five.
 const MOVES_MAX: usize = 65_536;
+
+/// In a network of at most so many pairs each is asked, which costs less than a broadcast.
+const PAIRS_ASKED_MAX: usize = 32;
 
 /// Nodes that are asked to broadcast, one after the other.
 const LOCATORS_TRIED: usize = 3;
@@ -78,19 +81,24 @@ impl<W: World> Nodes<W> {
         (number, entry): (SliceNo, &SliceEntry),
         missing: &BTreeSet<ShardIndex>,
     ) -> BTreeMap<ShardIndex, PairId> {
-        let tag = file.key.stripe_secret(number, &entry.salt).tag();
-        let pairs = self.holders_of(stripe_locator(&self.links.network(), &tag)).await;
-        let mut found = BTreeMap::new();
-        for pair in pairs {
-            let left: Vec<_> =
-                missing.iter().copied().filter(|index| !found.contains_key(index)).collect();
-            if left.is_empty() {
-                break;
-            }
-            found.extend(self.held_at(file, entry.stripe, pair, &left).await);
+        let mut pairs = self.living_pairs().await;
+        if pairs.len() > PAIRS_ASKED_MAX {
+            let tag = file.key.stripe_secret(number, &entry.salt).tag();
+            pairs = self.holders_of(stripe_locator(&self.links.network(), &tag)).await;
         }
+        let asked: Vec<_> = missing.iter().copied().collect();
+        let asking = pairs.into_iter().map(|pair| self.held_at(file, entry.stripe, pair, &asked));
+        let answers = futures::future::join_all(asking).await;
+        let found: BTreeMap<_, _> = answers.into_iter().flatten().collect();
         self.moves.learn(entry.stripe, &found);
         found
+    }
+
+    /// Pairs of which a member lives.
+    async fn living_pairs(&self) -> Vec<PairId> {
+        let Ok(view) = self.directory.fresh().await else { return Vec::new() };
+        let lives = view.pairs.iter().filter(|(_, pair)| pair.alive.contains(&true));
+        lives.map(|(pair, _)| *pair).collect()
     }
 
     /// Pairs that say they hold something behind `locator`.
@@ -103,10 +111,16 @@ impl<W: World> Nodes<W> {
         nodes.sort_by_key(|node| self.links.pace.is_shunned(*node, now));
         let mut pairs = BTreeSet::new();
         for node in nodes.into_iter().take(LOCATORS_TRIED) {
-            // A node that holds some itself says only that at first: the next one asks further.
-            let answer = self.links.call(node, Request::Locate { locator }, Body::empty()).await;
-            if let Ok(Response::Located(located)) = answer.map(|reply| reply.response) {
-                pairs.extend(located.pairs);
+            // The first answer may be the first one's only: who asks again gets all.
+            for _ in 0..2 {
+                let request = Request::Locate { locator };
+                let answer = self.links.call(node, request, Body::empty()).await;
+                if let Ok(Response::Located(located)) = answer.map(|reply| reply.response) {
+                    pairs.extend(located.pairs);
+                }
+            }
+            if !pairs.is_empty() {
+                break;
             }
         }
         pairs.into_iter().collect()

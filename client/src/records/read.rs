@@ -17,6 +17,9 @@ use crate::keys::FileLock;
 use crate::nodes::Nodes;
 use crate::ports::World;
 
+/// Pairs that are asked by name whether they stand in.
+const STAND_INS_ASKED_MAX: usize = 32;
+
 /// Nodes that are asked to broadcast, one after the other.
 const LOCATORS_TRIED: usize = 3;
 
@@ -239,6 +242,20 @@ impl<W: World> Nodes<W> {
             !set.pairs.contains(pair) && !heads.is_empty()
         };
         answers.have(set) + answers.by_pair.iter().filter(stands_in).count().min(gone)
+    }
+
+    /// How many pairs outside of `set` hold the record, of so many as can all be asked.
+    pub(crate) async fn count_stand_ins(&self, sought: Sought<'_>, set: &[PairId]) -> usize {
+        let Ok(view) = self.directory.fresh().await else { return 0 };
+        let lives =
+            |pair: &PairId| view.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true));
+        let others = view.pairs.keys().copied().filter(|pair| !set.contains(pair) && lives(pair));
+        let others: Vec<_> = others.take(STAND_INS_ASKED_MAX).collect();
+        let mut answers = Answers::default();
+        if self.ask_pairs(sought, &others, others.len(), &mut answers).await.is_err() {
+            return 0;
+        }
+        answers.by_pair.values().filter(|heads| !heads.is_empty()).count()
     }
 
     /// Asks pairs outside of the set that hold the record.

@@ -91,7 +91,7 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn tell_card(&self) {
+    pub(crate) fn tell_card(&self) {
         let card = self.card();
         if let Ok(node) =
             crate::check_card(&self.config.genesis, &self.network, &card, &self.checker)

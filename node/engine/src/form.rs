@@ -7,6 +7,7 @@
 //! primary says that it did: it may be in the pair already, and the answer have been lost.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use defs_core::body::Body;
 use defs_core::format::Format;
@@ -89,6 +90,9 @@ impl<W: World> Engine<W> {
     }
 
     pub(crate) async fn forget_promise(&self) {
+        if self.membership.own_pair().is_none() {
+            self.syncing.store(false, Ordering::Relaxed);
+        }
         self.note_failure(self.disk.apply(vec![Change::Remove(promise_key())]).await);
     }
 

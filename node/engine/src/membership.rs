@@ -119,6 +119,9 @@ struct State {
     cards: BTreeMap<NodeId, Known>,
     pairs: BTreeMap<PairId, SignedPairRecord>,
     own: Option<PairId>,
+    /// New members, and the sequence of the card that each had before it was one: what that
+    /// card says of its activity counts no more.
+    joining: BTreeMap<NodeId, u64>,
     partner_heard: Option<Duration>,
     /// When the set of free nodes last changed.
     free: (BTreeSet<NodeId>, Duration),
@@ -210,6 +213,14 @@ impl Membership {
         let pair = record.pair;
         if state.pairs.get(&pair).is_some_and(|known| known.record.epoch >= record.epoch) {
             return Ok(false);
+        }
+        let before = state.pairs.get(&pair).map(|known| known.record.members);
+        let is_new = |member: &NodeId| before.is_some_and(|before| !before.contains(member));
+        for member in record.members.iter().filter(|member| is_new(member)) {
+            if let Some(known) = state.cards.get(member) {
+                let sequence = known.card.card.sequence;
+                state.joining.insert(*member, sequence);
+            }
         }
         if record.role_of(&self.me).is_some() {
             state.own = Some(pair);
@@ -313,9 +324,10 @@ impl Membership {
             let [Some(one), Some(other)] = members.map(|member| state.cards.get(member)) else {
                 return None;
             };
-            let is_open = [one, other].iter().all(|known| {
-                known.is_alive(now, patience) && known.card.card.activity == Activity::Ready
-            });
+            let is_open =
+                [one, other].iter().all(|known| {
+                    known.is_alive(now, patience) && known.card.card.activity == Activity::Ready
+                }) && !signed.record.members.iter().any(|member| state.is_syncing(member));
             is_open.then(|| OpenPair {
                 pair: signed.record.pair,
                 room: one.room().min(other.room()),
@@ -342,8 +354,7 @@ impl Membership {
         let alive = |node: &NodeId| {
             let known = state.cards.get(node);
             // Who still takes over what its partner has can't be read from, nor be relied on.
-            let is_syncing =
-                known.is_some_and(|known| known.card.card.activity == Activity::Syncing);
+            let is_syncing = state.is_syncing(node);
             let heard =
                 *node == self.me || known.is_some_and(|known| known.is_alive(now, patience));
             heard && !is_syncing
@@ -404,6 +415,16 @@ impl Membership {
 }
 
 impl State {
+    /// Whether `node` still takes over what its partner has, as far as is known.
+    fn is_syncing(&self, node: &NodeId) -> bool {
+        self.cards.get(node).is_some_and(|known| {
+            let card = &known.card.card;
+            let before = self.joining.get(node).copied();
+            card.activity == Activity::Syncing
+                || before.is_some_and(|before| card.sequence <= before)
+        })
+    }
+
     fn partner(&self, me: NodeId) -> Option<NodeId> {
         self.own.and_then(|pair| self.pairs.get(&pair)?.record.partner_of(&me))
     }

@@ -25,7 +25,7 @@ use defs_core::port::{
 use defs_core::receipt::SignedReceipt;
 use defs_core::statement::{Commit, Signed, Tombstone};
 use defs_core::stripe::{ShardHead, StripeDescriptor, WATCHED, Watched};
-use defs_pairing::placement::{self, Outcome, Place};
+use defs_pairing::placement::{self, Outcome, Place, Placement};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -144,6 +144,13 @@ struct Need {
     spare: usize,
     /// What stood beside a shard that isn't here any more.
     known: Option<StoredShard>,
+}
+
+impl Need {
+    /// Where a missing shard was: for one that nobody here watched, where another was lost.
+    fn lost_at(&self, index: ShardIndex) -> Option<PairId> {
+        self.lost.get(&index).or_else(|| self.lost.values().next()).copied()
+    }
 }
 
 struct Failure {
@@ -390,10 +397,42 @@ impl<W: World> Engine<W> {
             let why = format!("{} of the {data} shards needed can be reached", census.found());
             return Err(Failure::of(why, &census, data));
         }
+        let placement = self.placement(descriptor, &census);
+        let wanted: Vec<_> = placement.places.keys().copied().collect();
+        if wanted.is_empty() {
+            self.note_risk(need.stripe, false);
+            return Err(Failure::of(placement.to_string(), &census, data));
+        }
         let parts = self.gather_parts(&need, &census, &stored).await?;
-        let shards = self.rebuild_all(&stored, parts, &census).await?;
-        self.place_all(&stored, &commit, shards, census).await?;
+        let shards = self.rebuild_all(&stored, parts, wanted, &census).await?;
+        let unplaced = census.missing.iter().filter(|index| !placement.places.contains_key(index));
+        let lost = unplaced.filter_map(|index| Some((*index, need.lost_at(*index)?))).collect();
+        self.place_all(&stored, &commit, shards, (census, placement, lost)).await?;
         Ok(true)
+    }
+
+    /// Where what is missing may go.
+    fn placement(&self, descriptor: &StripeDescriptor, census: &Census) -> Placement {
+        let geometry = descriptor.geometry;
+        let spread = placement::Stripe {
+            held: census.held.clone(),
+            lost: census.missing.clone(),
+            bound: descriptor.per_pair.into(),
+            spare_shards: u32::try_from(geometry.total() - geometry.data()).unwrap_or(0),
+        };
+        let salt: u64 = u64::from_le_bytes(self.random.array());
+        let places = self.places(descriptor.sealed_shard_length());
+        placement::place(&spread, &places, |pair| draw(pair, &NodeId([0; 32])) ^ salt)
+    }
+
+    /// Notes whether a stripe survives the loss of any one pair.
+    fn note_risk(&self, stripe: StripeId, is_safe: bool) {
+        let mut state = self.repairs.lock();
+        if is_safe {
+            state.at_risk.remove(&stripe);
+        } else if state.at_risk.len() < FAILED_MAX {
+            state.at_risk.insert(stripe);
+        }
     }
 
     /// Asks all pairs that may hold something of the stripe.
@@ -567,15 +606,15 @@ impl<W: World> Engine<W> {
         Err(last)
     }
 
-    /// Everything that is missing, bit for bit as it was.
+    /// The wanted shards, bit for bit as they were.
     async fn rebuild_all(
         &self,
         stored: &StoredShard,
         parts: Vec<(Share, Bytes)>,
+        wanted: Vec<ShardIndex>,
         census: &Census,
     ) -> Result<Vec<(Share, Bytes)>, Failure> {
         let head = Arc::clone(&stored.head);
-        let missing = census.missing.clone();
         let work = move || {
             let share = |share: &Share| Share::new(share.index, *share.bytes);
             let parts: Vec<_> =
@@ -584,7 +623,7 @@ impl<W: World> Engine<W> {
                 rebuild_shard(&head.descriptor.body, &parts, *index)
                     .map(|(sealed, share)| (share, Bytes::from(sealed)))
             };
-            missing.iter().map(rebuild).collect::<Result<Vec<_>, RebuildError>>()
+            wanted.iter().map(rebuild).collect::<Result<Vec<_>, RebuildError>>()
         };
         let data = stored.head.descriptor.body.geometry.data();
         self.compute.run(work).await.map_err(|error| {
@@ -599,22 +638,13 @@ impl<W: World> Engine<W> {
         stored: &StoredShard,
         commit: &Signed<Commit>,
         shards: Vec<(Share, Bytes)>,
-        mut census: Census,
+        (mut census, placement, lost): (Census, Placement, BTreeMap<ShardIndex, PairId>),
     ) -> Result<(), Failure> {
         let descriptor = &stored.head.descriptor.body;
         let (stripe, geometry) = (descriptor.id(), descriptor.geometry);
-        let spread = placement::Stripe {
-            held: census.held.clone(),
-            lost: census.missing.clone(),
-            bound: descriptor.per_pair.into(),
-            spare_shards: u32::try_from(geometry.total() - geometry.data()).unwrap_or(0),
-        };
-        let salt: u64 = u64::from_le_bytes(self.random.array());
-        let places = self.places(descriptor.sealed_shard_length());
-        let placement =
-            placement::place(&spread, &places, |pair| draw(pair, &NodeId([0; 32])) ^ salt);
-        tracing::debug!(%stripe, %placement, "rebuilt shards are placed");
-        let mut where_to: BTreeMap<ShardIndex, PairId> = placement.places.clone();
+        // What finds no place now is watched where it was lost, or nobody would see to it later.
+        let mut where_to = lost;
+        where_to.extend(&placement.places);
         for (pair, indices) in &census.held {
             where_to.extend(indices.iter().map(|index| (*index, *pair)));
         }
@@ -654,14 +684,7 @@ impl<W: World> Engine<W> {
             self.peers.publish(Gossip::Moved(Box::new(MovedNotes(notes))));
         }
         let is_safe = placement.outcome == Outcome::Safe && census.missing.is_empty();
-        {
-            let mut state = self.repairs.lock();
-            if is_safe {
-                state.at_risk.remove(&stripe);
-            } else if state.at_risk.len() < FAILED_MAX {
-                state.at_risk.insert(stripe);
-            }
-        }
+        self.note_risk(stripe, is_safe);
         if census.missing.is_empty() {
             return Ok(());
         }

@@ -56,6 +56,11 @@ fn state_key(key: &RecordKey, lost: &PairId) -> StateKey {
     StateKey([prefix(key).as_slice(), &lost.0].concat())
 }
 
+/// Where a leader notes who has got everything in the place of `lost`.
+fn settled_key(key: &RecordKey, lost: &PairId) -> StateKey {
+    StateKey([b"stoodin/".as_slice(), &key.encode(), &lost.0].concat())
+}
+
 type Written = Vec<ItemResult<Vec<SignedReceipt>>>;
 
 impl<W: World> Engine<W> {
@@ -78,6 +83,13 @@ impl<W: World> Engine<W> {
     /// Whether this node's pair keeps the record in a lost pair's place.
     pub(crate) async fn stands_in(&self, key: &RecordKey, pair: &PairId) -> Result<bool, Refusal> {
         Ok(self.stand_ins(key).await?.iter().any(|known| known.by == *pair))
+    }
+
+    /// Whether this node has seen to it that the stand-in has everything.
+    async fn is_settled_for(&self, key: &RecordKey, stand_in: &StandIn) -> Result<bool, Refusal> {
+        let settled =
+            self.disk.get(settled_key(key, &stand_in.lost)).await.map_err(disk_refusal)?;
+        Ok(settled.as_deref() == Some(stand_in.by.0.as_slice()))
     }
 
     async fn remember(&self, keys: &[RecordKey], stand_in: StandIn) -> Result<(), Refusal> {
@@ -131,10 +143,18 @@ impl<W: World> Engine<W> {
         let live: Vec<_> =
             current.iter().copied().filter(|pair| !self.lost.is_lost(pair)).collect();
         // The first that lives leads.
-        if live.first() != Some(&own.pair) || live.len() == current.len() {
+        let quorum = defs_core::record::quorum_of(set.pairs.len());
+        if live.first() != Some(&own.pair) || live.len() < quorum {
             return Ok(None);
         }
-        if live.len() < defs_core::record::quorum_of(set.pairs.len()) {
+        // What was promised and not brought to its end, since another did not agree yet.
+        for stand_in in known.iter().filter(|one| live.contains(&one.by) && one.by != own.pair) {
+            if set.pairs.contains(&stand_in.lost) && !self.is_settled_for(key, stand_in).await? {
+                let others = live.iter().copied().filter(|pair| *pair != stand_in.by).collect();
+                return Ok(Some((*stand_in, others)));
+            }
+        }
+        if live.len() == current.len() {
             return Ok(None);
         }
         let place = current.iter().position(|pair| self.lost.is_lost(pair));
@@ -181,6 +201,8 @@ impl<W: World> Engine<W> {
         for head in heads {
             self.give_record(&head, stand_in).await?;
         }
+        let settled = keys.iter().map(|key| Change::Put(settled_key(key, &lost), by.0.to_vec()));
+        self.disk.apply(settled.collect()).await.map_err(disk_refusal)?;
         tracing::info!(%lost, %by, records = keys.len(), "another pair stands in for records");
         self.metrics.records_rehomed.add(keys.len() as u64);
         Ok(())

@@ -3,6 +3,7 @@
 //! signs last: from then on the epoch before gives no receipts, and the next one is whole.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use defs_core::body::Body;
 use defs_core::format::Format;
@@ -356,6 +357,9 @@ impl<W: World> Engine<W> {
         proposal.signatures.push(signature);
         if self.would_join(Some(&before), &proposal.record) {
             self.keep_promise(&proposal).await?;
+            // Whoever hears of the epoch is not to believe that this node has everything.
+            self.syncing.store(true, Ordering::Relaxed);
+            self.tell_card();
         }
         Ok(Response::Pair(Box::new(proposal)))
     }
@@ -470,10 +474,12 @@ impl<W: World> Engine<W> {
         let [newest, epoch] = pair_changes(&signed);
         let changes = vec![newest, epoch, sync_change(signed.record.epoch), self.promise_kept()];
         self.disk.apply(changes).await.map_err(crate::refuse::disk_refusal)?;
-        self.begin_sync();
         let record = &signed.record;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, "this node takes a lost one's place");
+        self.syncing.store(true, Ordering::Relaxed);
+        self.tell_card();
         self.enter(signed);
+        self.begin_sync();
         Ok(())
     }
 

@@ -233,7 +233,9 @@ mod tests {
     #[test]
     fn names_are_read_back() {
         let key = RecordKey::manifest(FileId([3; 32]), 258);
-        assert_eq!(record_of(&record_item(&key, std::iter::empty())), Some(key));
+        let item = record_item(&key, std::iter::empty());
+        assert_eq!(item.name.len(), defs_core::message::ITEM_NAME_MAX, "the longest name there is");
+        assert_eq!(record_of(&item), Some(key));
         let other = Item { name: [vec![4; 32], key.encode()].concat(), digest: [0; 16] };
         assert_eq!(record_of(&other), None);
     }
