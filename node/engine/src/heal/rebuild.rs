@@ -51,7 +51,7 @@ const PAIRS_ASKED_MAX: usize = 1000;
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// At most so long.
-const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// Why a stripe is not whole, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
