@@ -44,8 +44,8 @@ impl<W: World> Engine<W> {
             Err(error) => {
                 let is_behind =
                     error.refusal().is_some_and(|refusal| refusal.reason == Reason::WrongEpoch);
-                if is_behind && let Err(error) = self.take_history(partner, own.pair).await {
-                    tracing::debug!(pair = %own.pair, %error, "no history");
+                if is_behind {
+                    self.learn_epochs(partner, own.pair).await;
                 }
                 self.metrics.heartbeats_missed.one();
                 tracing::debug!(pair = %own.pair, partner = %partner, %error, "no heartbeat");
@@ -61,10 +61,8 @@ impl<W: World> Engine<W> {
     ) -> Result<Response, Refusal> {
         self.confirm_promise(caller, pair).await?;
         let known = self.membership.own_pair().map(|own| own.record);
-        if known.is_some_and(|own| own.pair == pair && own.epoch < epoch)
-            && let Err(error) = self.take_history(caller, pair).await
-        {
-            tracing::debug!(%pair, %error, "no history");
+        if known.is_some_and(|own| own.pair == pair && own.epoch < epoch) {
+            self.learn_epochs(caller, pair).await;
         }
         let own = self.own_pair_at(pair, epoch)?;
         if own.partner_of(&self.me) != Some(caller) {

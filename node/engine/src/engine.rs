@@ -247,7 +247,9 @@ impl<W: World> Engine<W> {
     pub fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let timings = self.config.timings;
         self.every(tasks, stop, timings.watch.heartbeat(), Self::beat);
-        self.every(tasks, stop, timings.watch.heartbeat(), Self::look);
+        self.every(tasks, stop, timings.watch.heartbeat(), |engine: Arc<Self>| async move {
+            engine.look()
+        });
         self.every(tasks, stop, timings.watch.heartbeat(), Self::ask_witnesses);
         self.every(tasks, stop, timings.watch.heartbeat(), Self::confirm_losses);
         self.every(tasks, stop, timings.form, Self::succeed);
@@ -369,6 +371,7 @@ impl<W: World> Engine<W> {
         }
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "one arm for each request, and nothing else")]
     async fn answer(&self, caller: NodeId, request: Request, body: Body) -> Reply {
         match request {
             Request::Hello(hello) => reply(self.hello(caller, &hello)),
@@ -418,7 +421,7 @@ impl<W: World> Engine<W> {
                 reply(self.take_stand_in(caller, keys, (lost, by), both).await)
             }
             Request::TakeRecords { pair, epoch, lost, records, forward } => {
-                reply(self.take_records_for(caller, (pair, epoch), lost, records, forward).await)
+                reply(self.take_records_for(caller, (pair, epoch, lost), records, forward).await)
             }
             Request::Challenge { key, nonce, range } => {
                 reply(self.prove(caller, key, &nonce, range).await)

@@ -46,6 +46,12 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// The newest record of `pair`, which is to be asked for something.
+    pub(crate) fn known_pair(&self, pair: &PairId) -> Result<PairRecord, Refusal> {
+        let known = self.membership.pair(pair).map(|known| known.record);
+        known.ok_or_else(|| refuse(Reason::Degraded, format!("pair {pair} is not known here")))
+    }
+
     /// The shards of `stripe` that are here.
     pub(crate) async fn held(
         &self,

@@ -120,11 +120,6 @@ impl Lookups {
         }
     }
 
-    /// Whether nobody asked for `locator` lately.
-    fn is_new(&self, locator: &Locator, now: Duration) -> bool {
-        self.patience(locator, now) == Patience::FirstAnswer
-    }
-
     fn remember(&self, locator: Locator, now: Duration) {
         let mut state = self.lock();
         if state.answered.len() >= ANSWERED_MAX {
@@ -168,12 +163,12 @@ impl<W: World> Engine<W> {
     /// From rung to rung, the cheapest first.
     async fn climb(&self, locator: Locator) -> Result<Located, Refusal> {
         let held = self.disk.holds(locator).await.map_err(disk_refusal)?;
-        if let Some(pair) = held.filter(|_| self.lookups.is_new(&locator, self.clock.elapsed())) {
+        let patience = self.lookups.patience(&locator, self.clock.elapsed());
+        if let Some(pair) = held.filter(|_| patience == Patience::FirstAnswer) {
             self.lookups.remember(locator, self.clock.elapsed());
             return Ok(located(vec![pair], Rung::Local, 0, 0));
         }
         let hinted = self.hints.pairs(&locator);
-        let patience = self.lookups.patience(&locator, self.clock.elapsed());
         if !hinted.is_empty() && patience == Patience::FirstAnswer {
             // Who asks again was not served by them.
             self.lookups.remember(locator, self.clock.elapsed());

@@ -135,18 +135,24 @@ impl<W: World> Engine<W> {
             );
             return Err(refuse(Reason::Malformed, detail));
         }
+        self.check_head(head)?;
+        let stripe = descriptor.id();
+        if self.disk.get(tombstone_key(&stripe)).await.map_err(disk_refusal)?.is_some() {
+            return Err(refuse(Reason::Deleted, "the stripe was deleted by its owner"));
+        }
+        self.reserve(stripe, head).await
+    }
+
+    /// Whether a head is what its stripe's owner signed.
+    pub(crate) fn check_head(&self, head: &ShardHead) -> Result<(), Refusal> {
+        let descriptor = &head.descriptor.body;
         let share = Share::new(head.index, head.share);
         // A head from the wire has an index within its geometry; nothing here rests on that.
         let expected = descriptor.shares.get(usize::from(head.index.0));
         if expected != Some(&share_digest(&descriptor.tag, &share)) {
             return Err(refuse(Reason::WrongBytes, "the share is not the descriptor's"));
         }
-        self.check_statement(&head.descriptor, &descriptor.lock)?;
-        let stripe = descriptor.id();
-        if self.disk.get(tombstone_key(&stripe)).await.map_err(disk_refusal)?.is_some() {
-            return Err(refuse(Reason::Deleted, "the stripe was deleted by its owner"));
-        }
-        self.reserve(stripe, head).await
+        self.check_statement(&head.descriptor, &descriptor.lock)
     }
 
     /// Holds the pair to the owner's bound on shards of one stripe, those on their way in

@@ -81,28 +81,34 @@ impl<W: World> Engine<W> {
         }
         let checked: Vec<_> =
             records.iter().map(|record| self.check_record(record, &pair)).collect();
-        let mine = self.keep_records(&own, &records, checked);
-        let mirrored = async {
-            if !forward {
-                return Ok(None);
-            }
-            let request =
-                Request::WriteRecords { pair, epoch, records: records.clone(), forward: false };
-            self.ask_partner(request).await.map(Some)
-        };
-        let (mine, mirrored) = tokio::join!(mine, mirrored);
+        if !forward {
+            return Ok(Response::Written(self.keep_records(&own, &records, checked).await?));
+        }
+        let mirrored =
+            Request::WriteRecords { pair, epoch, records: records.clone(), forward: false };
+        let written = self.keep_at_both(&own, &records, checked, mirrored).await?;
+        Ok(Response::Written(self.pass_to_stand_ins(&own, &records, written).await?))
+    }
+
+    /// Keeps records here while the mirror does what `mirrored` asks: an item counts only if
+    /// both members kept it.
+    pub(crate) async fn keep_at_both(
+        &self,
+        own: &PairRecord,
+        records: &[Arc<SignedRecord>],
+        checked: Vec<Result<(), Refusal>>,
+        mirrored: Request,
+    ) -> Result<Vec<Receipts>, Refusal> {
+        let mine = self.keep_records(own, records, checked);
+        let (mine, mirrored) = tokio::join!(mine, self.ask_partner(mirrored));
         let mine = mine?;
-        let Some(response) = mirrored? else {
-            return Ok(Response::Written(mine));
-        };
-        let Response::Written(theirs) = response else {
+        let Response::Written(theirs) = mirrored? else {
             return Err(refuse(Reason::Degraded, "the mirror answered something else"));
         };
         if theirs.len() != mine.len() {
             return Err(refuse(Reason::Degraded, "the mirror answered for other records"));
         }
-        let written = mine.into_iter().zip(theirs).map(both).collect();
-        Ok(Response::Written(self.pass_to_stand_ins(&own, &records, written).await?))
+        Ok(mine.into_iter().zip(theirs).map(both).collect())
     }
 
     pub(crate) fn check_primary(&self, own: &PairRecord) -> Result<(), Refusal> {
@@ -342,7 +348,7 @@ fn merge(heads: &mut Vec<Arc<SignedRecord>>, record: &Arc<SignedRecord>) -> Resu
 }
 
 /// An item counts only if both members kept it.
-pub(crate) fn both((mine, theirs): (Receipts, Receipts)) -> Receipts {
+fn both((mine, theirs): (Receipts, Receipts)) -> Receipts {
     let mut receipts = mine?;
     receipts.extend(theirs?);
     Ok(receipts)

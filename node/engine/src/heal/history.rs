@@ -67,17 +67,24 @@ impl<W: World> Engine<W> {
                 continue;
             }
             for member in heard.record.members.into_iter().filter(|member| *member != self.me) {
-                match self.take_history(member, pair).await {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    Err(error) => tracing::debug!(%pair, %member, %error, "no history"),
+                if self.learn_epochs(member, pair).await {
+                    break;
                 }
             }
         }
     }
 
+    /// Takes over what `node` has of the epochs of `pair`, if it answers. Whether something
+    /// was learnt.
+    pub(crate) async fn learn_epochs(&self, node: NodeId, pair: PairId) -> bool {
+        self.take_history(node, pair).await.unwrap_or_else(|error| {
+            tracing::debug!(%pair, %node, %error, "no history");
+            false
+        })
+    }
+
     /// Takes over what `node` has of the epochs of `pair`. Whether something was learnt.
-    pub(crate) async fn take_history(&self, node: NodeId, pair: PairId) -> Result<bool, CallError> {
+    async fn take_history(&self, node: NodeId, pair: PairId) -> Result<bool, CallError> {
         let mut learnt = false;
         for _ in 0..EPOCHS_MAX / HISTORY_MAX {
             let after = self.membership.pair(&pair).map_or(Epoch(0), |known| known.record.epoch);

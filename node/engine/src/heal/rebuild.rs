@@ -31,6 +31,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::lost::Loss;
 use crate::locate::Patience;
 use crate::membership::draw;
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
@@ -286,6 +287,7 @@ impl<W: World> Engine<W> {
         let Some(own) = self.membership.own_pair().map(|own| own.record.pair) else {
             return Ok(Vec::new());
         };
+        let losses = self.lost.all();
         let mut needs: BTreeMap<StripeId, Need> = BTreeMap::new();
         let mut after = None;
         loop {
@@ -296,7 +298,7 @@ impl<W: World> Engine<W> {
                 if stored.state.pair != own || stored.state.commit.is_none() {
                     continue;
                 }
-                let lost = self.lost_siblings(key, &stored, now).await?;
+                let lost = self.lost_siblings((key, &stored), &losses, now).await?;
                 if lost.is_empty() || self.repairs.waits(&key.stripe, now) {
                     continue;
                 }
@@ -325,11 +327,10 @@ impl<W: World> Engine<W> {
     /// turn.
     async fn lost_siblings(
         &self,
-        key: ShardKey,
-        stored: &StoredShard,
+        (key, stored): (ShardKey, &StoredShard),
+        losses: &BTreeMap<PairId, Loss>,
         now: Duration,
     ) -> Result<BTreeMap<ShardIndex, PairId>, Refusal> {
-        let losses = self.lost.all();
         let mut lost = BTreeMap::new();
         for (place, watched) in stored.head.watched.iter().enumerate() {
             let sibling = ShardKey { stripe: key.stripe, index: watched.index };
@@ -577,8 +578,7 @@ impl<W: World> Engine<W> {
         pair: PairId,
         lost: &[Watched],
     ) -> Result<(Share, Bytes), Refusal> {
-        let known = self.membership.pair(&pair);
-        let record = known.ok_or_else(|| refuse(Reason::NotFound, "the pair is not known"))?.record;
+        let record = self.known_pair(&pair)?;
         if record.role_of(&self.me).is_some() {
             let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
             let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is gone"))?;
@@ -714,8 +714,7 @@ impl<W: World> Engine<W> {
         bytes: Bytes,
         commit: &Signed<Commit>,
     ) -> Result<[SignedReceipt; 2], Refusal> {
-        let known = self.membership.pair(&pair);
-        let record = known.ok_or_else(|| refuse(Reason::NotFound, "the pair is not known"))?.record;
+        let record = self.known_pair(&pair)?;
         let index = head.index;
         let store = StoreShard { head: Arc::new(head), pair, epoch: record.epoch, lease_ms: 0 };
         let primary = record.primary();

@@ -122,9 +122,7 @@ impl<W: World> Engine<W> {
 
     /// Whether a shard's bytes are what their name says; `None` if it isn't here any more.
     async fn is_sound(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
-        if self.disk.shard(key).await.ok()?.is_none() {
-            return None;
-        }
+        self.disk.shard(key).await.ok()??;
         let Ok(mut body) = self.disk.read(key, 0..stored.length).await else { return Some(false) };
         let mut hasher = defs_core::digest::ShardHasher::default();
         loop {

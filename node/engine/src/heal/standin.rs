@@ -214,9 +214,7 @@ impl<W: World> Engine<W> {
         head: &Arc<SignedRecord>,
         StandIn { lost, by }: StandIn,
     ) -> Result<(), Refusal> {
-        let known = self.membership.pair(&by);
-        let record =
-            known.ok_or_else(|| refuse(Reason::Degraded, "the stand-in is not known"))?.record;
+        let record = self.known_pair(&by)?;
         let request = Request::TakeRecords {
             pair: by,
             epoch: record.epoch,
@@ -261,8 +259,7 @@ impl<W: World> Engine<W> {
 
     /// Asks the member of `pair` that acts.
     async fn ask_acting(&self, pair: &PairId, request: Request) -> Result<Response, Refusal> {
-        let known = self.membership.pair(pair);
-        let record = known.ok_or_else(|| refuse(Reason::Degraded, "the pair is not known"))?.record;
+        let record = self.known_pair(pair)?;
         let heard = record.members.into_iter().find(|member| self.is_heard(member));
         let member =
             heard.ok_or_else(|| refuse(Reason::Degraded, "nobody of the pair is heard"))?;
@@ -343,8 +340,7 @@ impl<W: World> Engine<W> {
     pub(crate) async fn take_records_for(
         &self,
         caller: NodeId,
-        (pair, epoch): (PairId, Epoch),
-        lost: PairId,
+        (pair, epoch, lost): (PairId, Epoch, PairId),
         records: Vec<Arc<SignedRecord>>,
         forward: bool,
     ) -> Result<Response, Refusal> {
@@ -378,19 +374,11 @@ impl<W: World> Engine<W> {
             .collect();
         let keys: Vec<_> = records.iter().map(|record| record.body.key).collect();
         self.remember(&keys, StandIn { lost, by: pair }).await?;
-        let mine = self.keep_records(&own, &records, checked);
         if !forward {
-            return Ok(Response::Written(mine.await?));
+            return Ok(Response::Written(self.keep_records(&own, &records, checked).await?));
         }
-        let request =
+        let mirrored =
             Request::TakeRecords { pair, epoch, lost, records: records.clone(), forward: false };
-        let (mine, theirs) = tokio::join!(mine, self.ask_partner(request));
-        match theirs? {
-            Response::Written(theirs) if theirs.len() == records.len() => {
-                let both = mine?.into_iter().zip(theirs).map(crate::records::both);
-                Ok(Response::Written(both.collect()))
-            }
-            _ => Err(refuse(Reason::Degraded, "the mirror answered something else")),
-        }
+        Ok(Response::Written(self.keep_at_both(&own, &records, checked, mirrored).await?))
     }
 }

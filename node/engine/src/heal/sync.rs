@@ -5,7 +5,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use defs_codec::{Share, share_digest};
 use defs_core::body::Body;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId, StripeId};
@@ -139,16 +138,15 @@ impl<W: World> Engine<W> {
                     kind,
                     prefix: prefix.clone(),
                 };
-                let theirs = match self.ask(partner, request).await?.response {
-                    Response::Summary(theirs) => theirs,
-                    _ => return Err(unexpected()),
+                let Response::Summary(theirs) = self.ask(partner, request).await?.response else {
+                    return Err(unexpected());
                 };
                 let mine = self.items(&own.pair, kind, &prefix).await?;
                 match theirs {
                     Summary::Items(theirs) => {
                         let differ = |item: &Item| mine.binary_search(item).is_err();
                         let lacking: Vec<_> = theirs.into_iter().filter(differ).collect();
-                        self.take_all(own, partner, kind, lacking, &mut brought).await?;
+                        self.take_all((own, partner), kind, lacking, &mut brought).await?;
                     }
                     Summary::Parts(theirs) => {
                         let mine = parts(&mine, &prefix);
@@ -167,8 +165,7 @@ impl<W: World> Engine<W> {
 
     async fn take_all(
         &self,
-        own: &PairRecord,
-        partner: NodeId,
+        (own, partner): (&PairRecord, NodeId),
         kind: ItemKind,
         items: Vec<Item>,
         brought: &mut Brought,
@@ -328,12 +325,7 @@ impl<W: World> Engine<W> {
         if descriptor.id() != key.stripe || head.index != key.index {
             return Err(refuse(Reason::WrongBytes, "the partner sent another shard"));
         }
-        let share = Share::new(head.index, head.share);
-        let expected = descriptor.shares.get(usize::from(head.index.0));
-        if expected != Some(&share_digest(&descriptor.tag, &share)) {
-            return Err(refuse(Reason::WrongBytes, "the share is not the descriptor's"));
-        }
-        self.check_statement(&head.descriptor, &descriptor.lock)?;
+        self.check_head(head)?;
         if let Some(commit) = commit {
             if commit.body.stripe != key.stripe {
                 return Err(refuse(Reason::WrongBytes, "the commit is another stripe's"));

@@ -118,7 +118,7 @@ impl<W: World> Engine<W> {
     }
 
     /// One look at the partner. Has to come every heartbeat, so nothing here waits.
-    pub(crate) async fn look(self: Arc<Self>) {
+    pub(crate) fn look(&self) {
         let standing = self.standing();
         self.metrics.healing_frozen.set(u64::from(!standing.may_heal()));
         let now = self.clock.elapsed();
