@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use defs_core::ids::{NetworkId, PairId};
+use defs_core::ids::{NetworkId, NodeId, PairId};
 use defs_core::message::{Reason, Request, Response};
 use defs_core::network::PairRecord;
 use defs_core::port::{CallError, Clock as _, Randomness as _};
@@ -27,6 +27,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 
 /// The longest wait before something is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Nodes that are asked to broadcast, one after the other.
+const LOCATORS_TRIED: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct Nodes<W> {
@@ -115,7 +118,7 @@ impl<W: World> Nodes<W> {
         world: Arc<W>,
         identity: NetworkIdentity,
         expected: Option<NetworkId>,
-        contacts: Vec<defs_core::ids::NodeId>,
+        contacts: Vec<NodeId>,
         tasks: &TaskTracker,
     ) -> Self {
         let links = Arc::new(Links::new(Arc::clone(&world), identity, expected));
@@ -133,6 +136,18 @@ impl<W: World> Nodes<W> {
         let view = self.directory.refresh().await?;
         let found = view.pairs.get(&pair).map(|pair| pair.record.clone());
         found.ok_or(AskPairError::Unknown(pair))
+    }
+
+    /// Nodes that may be asked to look for something, one after the other.
+    pub(crate) async fn locators(&self) -> Result<Vec<NodeId>, Unreachable> {
+        let view = self.directory.fresh().await?;
+        let members =
+            view.pairs.values().flat_map(|pair| pair.record.members.into_iter().zip(pair.alive));
+        let mut nodes: Vec<_> = members.filter_map(|(node, alive)| alive.then_some(node)).collect();
+        let now = self.world.clock().elapsed();
+        nodes.sort_by_key(|node| self.links.pace.is_shunned(*node, now));
+        nodes.truncate(LOCATORS_TRIED);
+        Ok(nodes)
     }
 
     /// Asks the primary of `pair`, as the owner of a lock where one is given. A pair in

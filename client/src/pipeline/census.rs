@@ -37,9 +37,11 @@ impl<W: World> Nodes<W> {
             }
         }
         let mut asks = Vec::new();
-        for (node, questions) in questions {
+        for (node, questions) in &questions {
+            let node = *node;
             for part in questions.chunks(BATCH_ITEMS_MAX) {
-                asks.push(self.holds(node, lock, part.to_vec()));
+                let keys = part.iter().map(|question| question.key).collect();
+                asks.push(async move { (part, self.holds(node, lock, keys).await) });
             }
         }
         let mut answers = futures::stream::iter(asks).buffer_unordered(NODES_AT_ONCE);
@@ -52,21 +54,21 @@ impl<W: World> Nodes<W> {
         held
     }
 
-    /// A renewal by no time at all asks and changes nothing.
-    async fn holds(
+    /// Which of `shards` a node says that it holds: a renewal by no time at all asks and
+    /// changes nothing.
+    pub(super) async fn holds(
         &self,
         node: NodeId,
         lock: &FileLock,
-        part: Vec<Question>,
-    ) -> (Vec<Question>, Option<Vec<bool>>) {
-        let shards = part.iter().map(|question| question.key).collect();
+        shards: Vec<ShardKey>,
+    ) -> Option<Vec<bool>> {
+        let asked = shards.len();
         let request = Request::Renew { shards, lease_ms: 0, both: false };
         let answer = self.links.call_as_owner(node, lock, request).await;
-        let held = match answer.map(|reply| reply.response) {
-            Ok(Response::Held(held)) if held.len() == part.len() => Some(held),
+        match answer.map(|reply| reply.response) {
+            Ok(Response::Held(held)) if held.len() == asked => Some(held),
             Ok(_) | Err(_) => None,
-        };
-        (part, held)
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use defs_core::digest::stripe_locator;
 use defs_core::ids::{PairId, ShardIndex, SliceNo, StripeId};
 use defs_core::manifest::SliceEntry;
 use defs_core::message::{Request, Response, ShardKey};
-use defs_core::port::Clock as _;
 
 use super::FileContext;
 use crate::nodes::Nodes;
@@ -21,9 +20,6 @@ const MOVES_MAX: usize = 65_536;
 
 /// In a network of at most so many pairs each is asked, which costs less than a broadcast.
 const PAIRS_ASKED_MAX: usize = 32;
-
-/// Nodes that are asked to broadcast, one after the other.
-const LOCATORS_TRIED: usize = 3;
 
 /// Where moved shards were found.
 #[derive(Debug, Clone, Default)]
@@ -103,14 +99,8 @@ impl<W: World> Nodes<W> {
 
     /// Pairs that say they hold something behind `locator`.
     async fn holders_of(&self, locator: defs_core::ids::Locator) -> Vec<PairId> {
-        let Ok(view) = self.directory.fresh().await else { return Vec::new() };
-        let members =
-            view.pairs.values().flat_map(|pair| pair.record.members.into_iter().zip(pair.alive));
-        let mut nodes: Vec<_> = members.filter_map(|(node, alive)| alive.then_some(node)).collect();
-        let now = self.world.clock().elapsed();
-        nodes.sort_by_key(|node| self.links.pace.is_shunned(*node, now));
         let mut pairs = BTreeSet::new();
-        for node in nodes.into_iter().take(LOCATORS_TRIED) {
+        for node in self.locators().await.unwrap_or_default() {
             // The first answer may be the first one's only: who asks again gets all.
             for _ in 0..2 {
                 let request = Request::Locate { locator };
@@ -136,13 +126,8 @@ impl<W: World> Nodes<W> {
     ) -> BTreeMap<ShardIndex, PairId> {
         let Ok(record) = self.pair(pair).await else { return BTreeMap::new() };
         for node in record.members {
-            let shards = indices.iter().map(|index| ShardKey { stripe, index: *index }).collect();
-            // A renewal by no time at all asks and changes nothing.
-            let request = Request::Renew { shards, lease_ms: 0, both: false };
-            let answer = self.links.call_as_owner(node, &file.lock, request).await;
-            if let Ok(Response::Held(held)) = answer.map(|reply| reply.response)
-                && held.len() == indices.len()
-            {
+            let keys = indices.iter().map(|index| ShardKey { stripe, index: *index }).collect();
+            if let Some(held) = self.holds(node, &file.lock, keys).await {
                 let there = indices.iter().zip(held).filter(|(_, held)| *held);
                 return there.map(|(index, _)| (*index, pair)).collect();
             }

@@ -8,7 +8,7 @@ use defs_core::body::Body;
 use defs_core::digest::file_locator;
 use defs_core::ids::{FileId, PairId};
 use defs_core::message::{Reason, Request, Response, Rung};
-use defs_core::port::{CallError, Clock as _};
+use defs_core::port::CallError;
 use defs_core::record::{RecordKey, RecordSet, SignedRecord, merge_heads};
 use thiserror::Error;
 
@@ -19,9 +19,6 @@ use crate::ports::World;
 
 /// Pairs that are asked by name whether they stand in.
 const STAND_INS_ASKED_MAX: usize = 32;
-
-/// Nodes that are asked to broadcast, one after the other.
-const LOCATORS_TRIED: usize = 3;
 
 /// How a record was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,14 +303,8 @@ impl<W: World> Nodes<W> {
     ) -> Result<Rung, ReadRecordError> {
         let file = sought.key.file;
         let locator = file_locator(&self.links.network(), &file);
-        let view = self.directory.fresh().await;
-        let view = view.map_err(|source| ReadRecordError::NoTable { file, source })?;
-        let members =
-            view.pairs.values().flat_map(|pair| pair.record.members.into_iter().zip(pair.alive));
-        let mut nodes: Vec<_> = members.filter_map(|(node, alive)| alive.then_some(node)).collect();
-        let now = self.world.clock().elapsed();
-        nodes.sort_by_key(|node| self.links.pace.is_shunned(*node, now));
-        for node in nodes.into_iter().take(LOCATORS_TRIED) {
+        let nodes = self.locators().await;
+        for node in nodes.map_err(|source| ReadRecordError::NoTable { file, source })? {
             answers.count(1, 1);
             let reply = self.links.call(node, Request::Locate { locator }, Body::empty()).await;
             let Ok(Response::Located(located)) = reply.map(|reply| reply.response) else {
