@@ -201,18 +201,23 @@ impl<W: World> Nodes<W> {
             if have < need {
                 let left: Vec<_> =
                     set.pairs.iter().filter(|pair| !answers.is_asked(pair)).copied().collect();
-                if left.is_empty() && !looked {
+                let asked = !left.is_empty();
+                if asked {
+                    self.ask_pairs(sought, &left, need - have, answers).await?;
+                }
+                // Pairs that the network's table doesn't have can't be asked.
+                let has_more = asked && left.iter().any(|pair| answers.is_asked(pair));
+                if !has_more && !looked {
                     // Pairs of the set may be lost, and others stand in for them.
                     looked = true;
                     self.find_stand_ins(sought, answers).await?;
                     continue;
                 }
-                if left.is_empty() {
+                if !has_more {
                     let source = answers.failed.values().next_back().cloned();
                     let file = sought.key.file;
                     return Err(ReadRecordError::Unsettled { file, have, need, source });
                 }
-                self.ask_pairs(sought, &left, need - have, answers).await?;
                 continue;
             }
             let heads: Vec<_> = answers.merged().into_iter().map(Arc::new).collect();

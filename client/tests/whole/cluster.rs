@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) calls: Mutex<BTreeMap<&'static str, usize>>,
     /// Fails every call after so many stored shards.
     pub(crate) breaks_after_shards: Mutex<Option<usize>>,
+    /// The network's table tells of so many pairs only.
+    pub(crate) pairs_told: Mutex<usize>,
 }
 
 /// Bytes that clients read and write at a time here: an odd number, to show where it counts.
@@ -63,6 +65,7 @@ impl Cluster {
             began: tokio::time::Instant::now(),
             calls: Mutex::default(),
             breaks_after_shards: Mutex::default(),
+            pairs_told: Mutex::new(usize::MAX),
         })
     }
 
@@ -115,7 +118,7 @@ impl Cluster {
         };
         Table {
             cards: self.nodes.values().map(card).collect(),
-            pairs: self.pairs.iter().map(view).collect(),
+            pairs: self.pairs.iter().take(*self.pairs_told.lock().unwrap()).map(view).collect(),
             next: None,
         }
     }

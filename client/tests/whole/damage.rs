@@ -219,6 +219,23 @@ async fn one_pair_that_lost_its_records_is_mended_by_a_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_lacks_the_manifests_pairs_ends_a_read_instead_of_being_asked_for_ever() {
+    let cluster = Cluster::new(3);
+    let home = tempfile::tempdir().unwrap();
+    let client = cluster.client(home.path()).await;
+    put(&client, "a", &content(100, 1), Mode::Auto).await;
+    client.close().await;
+    for (told, is_read) in [(1, false), (2, true)] {
+        *cluster.pairs_told.lock().unwrap() = told;
+        let client = cluster.client(home.path()).await;
+        let got = get_into(&client, "a", home.path()).await;
+        assert_eq!(got.is_ok(), is_read, "{got:?}");
+        assert!(got.is_ok() || got.is_err_and(|error| error.is_retryable()));
+        client.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_room_on_the_target_leaves_nothing_behind() {
     let cluster = Cluster::new(6);
     let home = tempfile::tempdir().unwrap();
