@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::digest::file_locator;
 use defs_core::ids::{FileId, PairId};
 use defs_core::message::{Reason, Request, Response, Rung};
-use defs_core::port::CallError;
+use defs_core::port::{CallError, Clock as _};
 use defs_core::record::{RecordKey, RecordSet, SignedRecord, merge_heads};
 use thiserror::Error;
 
@@ -19,6 +20,9 @@ use crate::ports::World;
 
 /// Pairs that are asked by name whether they stand in.
 const STAND_INS_ASKED_MAX: usize = 32;
+
+/// How long a pair that no quorum needs may take: a read goes on within two seconds.
+const DOUBT_MAX: Duration = Duration::from_secs(1);
 
 /// How a record was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +142,11 @@ impl Answers {
         set.pairs.iter().filter(|pair| self.by_pair.contains_key(pair)).count()
     }
 
+    /// Whether a pair of `set` said that it has no version.
+    fn is_denied_by_one_of(&self, set: &RecordSet) -> bool {
+        set.pairs.iter().any(|pair| self.by_pair.get(pair).is_some_and(Vec::is_empty))
+    }
+
     fn merged(&self) -> Vec<SignedRecord> {
         let heads = self.by_pair.values().flatten();
         heads.fold(Vec::new(), |merged, head| merge_heads(&merged, head))
@@ -195,12 +204,12 @@ impl<W: World> Nodes<W> {
         by: FoundBy,
         answers: &mut Answers,
     ) -> Result<Option<Found>, ReadRecordError> {
-        let mut looked = false;
+        let (mut looked, mut are_left_out) = (false, true);
         while let Some(set) = answers.highest_set().cloned() {
             let (have, need) = (self.votes(&set, answers), set.quorum());
+            let left: Vec<_> =
+                set.pairs.iter().filter(|pair| !answers.is_asked(pair)).copied().collect();
             if have < need {
-                let left: Vec<_> =
-                    set.pairs.iter().filter(|pair| !answers.is_asked(pair)).copied().collect();
                 let asked = !left.is_empty();
                 if asked {
                     self.ask_pairs(sought, &left, need - have, answers).await?;
@@ -218,6 +227,11 @@ impl<W: World> Nodes<W> {
                     let file = sought.key.file;
                     return Err(ReadRecordError::Unsettled { file, have, need, source });
                 }
+                continue;
+            }
+            if are_left_out && answers.is_denied_by_one_of(&set) {
+                are_left_out = false;
+                self.ask_left_out(sought, &left, answers).await?;
                 continue;
             }
             let heads: Vec<_> = answers.merged().into_iter().map(Arc::new).collect();
@@ -275,6 +289,21 @@ impl<W: World> Nodes<W> {
             }
         }
         Ok(())
+    }
+
+    /// Asks those whom a quorum left out, since one of the quorum knows of no version: a
+    /// member that denies all records would else outweigh the pair that has the newest.
+    async fn ask_left_out(
+        &self,
+        sought: Sought<'_>,
+        left: &[PairId],
+        answers: &mut Answers,
+    ) -> Result<(), ReadRecordError> {
+        tokio::select! {
+            biased;
+            asked = self.ask_pairs(sought, left, left.len(), answers) => asked,
+            () = self.world.clock().sleep(DOUBT_MAX) => Ok(()),
+        }
     }
 
     /// Writes what some pair of the set lacks to it, in the background: records travel

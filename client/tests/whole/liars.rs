@@ -299,3 +299,27 @@ async fn a_file_stored_whole_is_one_slice_however_large() {
     let refused = client.put(source, PutOptions::new("b", wish(Mode::File))).await.unwrap_err();
     assert!(refused.to_string().ends_with("use slice or rs-size"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_that_denies_all_records_does_not_bring_back_what_another_keeps_undeleted() {
+    let cluster = Cluster::new(3);
+    let home = tempfile::tempdir().unwrap();
+    let client = cluster.client(home.path()).await;
+    let ticket = put(&client, "a", &content(100, 1), Mode::Auto).await.ticket.to_text();
+    let stored = cluster.node(2, 0).records();
+    client.remove("a").await.unwrap();
+    client.close().await;
+    // Which two of the three are asked first is drawn.
+    for _ in 0..8 {
+        for member in [0, 1] {
+            cluster.node(0, member).forget_records();
+            cluster.node(2, member).set_records(stored.clone());
+        }
+        let client = cluster.client(home.path()).await;
+        let sink = Sink::File(home.path().join("got"));
+        let file = FileRef::Ticket(ticket.parse().unwrap());
+        let gone = client.get(file, sink, GetOptions::default()).await.unwrap_err();
+        assert!(gone.to_string().contains("was deleted"), "{gone}");
+        client.close().await;
+    }
+}

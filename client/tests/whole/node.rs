@@ -117,7 +117,15 @@ impl Node {
     }
 
     pub(crate) fn forget_records(&self) {
-        self.state.lock().unwrap().records.clear();
+        self.set_records(BTreeMap::new());
+    }
+
+    pub(crate) fn records(&self) -> BTreeMap<RecordKey, Vec<SignedRecord>> {
+        self.state.lock().unwrap().records.clone()
+    }
+
+    pub(crate) fn set_records(&self, records: BTreeMap<RecordKey, Vec<SignedRecord>>) {
+        self.state.lock().unwrap().records = records;
     }
 
     fn read_records(&self, caller: NodeId, keys: &[RecordKey]) -> Answer {
