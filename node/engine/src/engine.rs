@@ -62,6 +62,8 @@ pub struct Engine<W: World> {
     pub(crate) connections: Connections,
     pub(crate) membership: Membership,
     pub(crate) key_locks: KeyLocks,
+    /// Held while a promise is made, and while it becomes a pair.
+    pub(crate) forming: tokio::sync::Mutex<()>,
     pub(crate) lookups: Lookups,
     pub(crate) gate: Gate,
     pub(crate) metrics: NodeMetrics,
@@ -173,6 +175,7 @@ impl<W: World> Engine<W> {
             connections: Connections::default(),
             membership: Membership::new(me),
             key_locks: KeyLocks::default(),
+            forming: tokio::sync::Mutex::default(),
             lookups: Lookups::default(),
             gate: Gate::default(),
             metrics,

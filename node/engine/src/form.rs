@@ -160,7 +160,11 @@ impl<W: World> Engine<W> {
     }
 
     /// Makes a pair that both have signed this node's own, durable before it is used.
+    ///
+    /// Whoever asks meanwhile waits: between the two it would find neither promise nor
+    /// pair, and a mirror that is told so forgets a pair of which its primary is sure.
     async fn adopt(&self, signed: SignedPairRecord) {
+        let _nobody_asks = self.forming.lock().await;
         let is_known = self.membership.own_pair().is_some();
         if is_known || check_pair(&self.network, None, &signed, &self.checker).is_err() {
             return;
@@ -226,6 +230,7 @@ impl<W: World> Engine<W> {
         caller: NodeId,
         pair: PairId,
     ) -> Result<(), Refusal> {
+        let being_adopted = self.forming.lock().await;
         if self.membership.own_pair().is_some() {
             if self.is_proposed(&caller).await {
                 return Err(refuse(Reason::Busy, "the pair's next epoch is being agreed on"));
@@ -233,6 +238,7 @@ impl<W: World> Engine<W> {
             return Ok(());
         }
         let promise = self.promise().await.map_err(disk_refusal)?;
+        drop(being_adopted);
         let promise = promise.filter(|promise| promise.record.epoch == Epoch(1));
         let Some(promise) = promise.filter(|promise| promise.record.pair == pair) else {
             return Ok(());
