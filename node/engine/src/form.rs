@@ -120,6 +120,11 @@ impl<W: World> Engine<W> {
         if primary != self.me {
             return None;
         }
+        // Somebody's proposal may just have been signed here.
+        let _one_at_a_time = self.forming.lock().await;
+        if self.membership.own_pair().is_some() || !matches!(self.promise().await, Ok(None)) {
+            return None;
+        }
         let members = [primary, mirror];
         let pair = PairId(self.random.array());
         let candidates =
@@ -193,6 +198,8 @@ impl<W: World> Engine<W> {
         if caller != record.primary() || record.mirror() != self.me {
             return Err(refuse(Reason::Malformed, "not a proposal of the caller to this node"));
         }
+        // A node has one promise: two that come at once are looked at one after the other.
+        let _one_at_a_time = self.forming.lock().await;
         if let Some(own) = self.membership.own_pair() {
             if own.record == *record {
                 return Ok(Response::Pair(Box::new(own)));
