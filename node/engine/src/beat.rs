@@ -23,6 +23,12 @@ const EAGER_CARDS: u32 = 10;
 /// Between two cards of an eager node, and at least between any two.
 const EAGER_PAUSE: Duration = Duration::from_millis(500);
 
+/// A card as it is kept.
+pub(crate) fn card_change(card: &SignedCard) -> Change {
+    let key = [b"card/".as_slice(), &card.card.key].concat();
+    Change::Put(StateKey(key), card.encode())
+}
+
 impl<W: World> Engine<W> {
     /// One heartbeat to the partner, if there is one.
     pub(crate) async fn beat(self: Arc<Self>) {
@@ -137,10 +143,6 @@ impl<W: World> Engine<W> {
         if cards.is_empty() && pairs.is_empty() && wishes.is_empty() {
             return;
         }
-        let card_change = |card: &SignedCard| {
-            let key = [b"card/".as_slice(), &card.card.key].concat();
-            Change::Put(StateKey(key), card.encode())
-        };
         let changes = cards
             .iter()
             .map(card_change)

@@ -19,6 +19,7 @@ use defs_core::statement::Statement;
 use defs_pairing::planner::{Match, plan};
 use defs_pairing::witness;
 
+use crate::beat::card_change;
 use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::history::pair_changes;
@@ -164,6 +165,16 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// What makes `signed` this node's own pair on its disk. The partner's card belongs to
+    /// it: a pair is recalled after a restart only with its members' cards.
+    pub(crate) fn own_pair_changes(&self, signed: &SignedPairRecord) -> Vec<Change> {
+        let partner = signed.record.partner_of(&self.me);
+        let card = partner.and_then(|partner| self.membership.card_of(&partner));
+        let mut changes = pair_changes(signed).to_vec();
+        changes.extend(card.as_ref().map(card_change));
+        changes
+    }
+
     /// Makes a pair that both have signed this node's own, durable before it is used.
     ///
     /// Whoever asks meanwhile waits: between the two it would find neither promise nor
@@ -174,8 +185,8 @@ impl<W: World> Engine<W> {
         if is_known || check_pair(&self.network, None, &signed, &self.checker).is_err() {
             return;
         }
-        let [newest, epoch] = pair_changes(&signed);
-        let changes = vec![newest, epoch, self.promise_kept()];
+        let mut changes = self.own_pair_changes(&signed);
+        changes.push(self.promise_kept());
         if let Err(error) = self.disk.apply(changes).await {
             return self.note_failure(Err(error));
         }

@@ -232,6 +232,11 @@ impl Membership {
         Ok(true)
     }
 
+    /// The newest card of `node` known here.
+    pub(crate) fn card_of(&self, node: &NodeId) -> Option<SignedCard> {
+        self.lock().cards.get(node).map(|known| known.card.clone())
+    }
+
     /// This node's pair.
     pub(crate) fn own_pair(&self) -> Option<SignedPairRecord> {
         let state = self.lock();

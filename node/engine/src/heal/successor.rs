@@ -20,7 +20,6 @@ use defs_pairing::witness;
 
 use crate::config::World;
 use crate::engine::Engine;
-use crate::heal::history::pair_changes;
 use crate::heal::sync::sync_change;
 use crate::membership::{check_pair, draw};
 use crate::refuse::refuse;
@@ -244,8 +243,9 @@ impl<W: World> Engine<W> {
         if check_pair(&self.network, Some(own), &signed, &self.checker).is_err() {
             return Ok(());
         }
-        let [newest, epoch] = pair_changes(&signed);
-        self.disk.apply(vec![newest, epoch, Change::Remove(proposal_key())]).await?;
+        let mut changes = self.own_pair_changes(&signed);
+        changes.push(Change::Remove(proposal_key()));
+        self.disk.apply(changes).await?;
         let SignedPairRecord { record, .. } = &signed;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, primary = %record.primary(),
             mirror = %record.mirror(), "the pair has a new epoch");
@@ -471,8 +471,8 @@ impl<W: World> Engine<W> {
         {
             return Err(refuse(Reason::NotAllowed, "this node has not promised to join"));
         }
-        let [newest, epoch] = pair_changes(&signed);
-        let changes = vec![newest, epoch, sync_change(signed.record.epoch), self.promise_kept()];
+        let mut changes = self.own_pair_changes(&signed);
+        changes.extend([sync_change(signed.record.epoch), self.promise_kept()]);
         self.disk.apply(changes).await.map_err(crate::refuse::disk_refusal)?;
         let record = &signed.record;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, "this node takes a lost one's place");
