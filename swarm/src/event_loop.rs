@@ -52,6 +52,11 @@ pub(crate) struct View {
 /// without enough places at relays asks for them.
 const TICK: Duration = Duration::from_secs(5);
 
+/// How many of the first ticks refresh the routing table. Peers that join at the same time
+/// may each have asked the bootstrap node before it knew the other, and would else stay
+/// strangers until the next regular refresh.
+pub(crate) const EARLY_REFRESHES: u32 = 4;
+
 /// Who knows where this peer can be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReachedAt {
@@ -79,6 +84,8 @@ pub(crate) struct EventLoop<S> {
     pub(crate) look_ups: LookUps,
     pub(crate) places: Places,
     pub(crate) reached_at: ReachedAt,
+    /// Refreshes of the routing table that are still to come with ticks.
+    pub(crate) early_refreshes: u32,
 }
 
 type Event = SwarmEvent<BehaviourEvent>;
@@ -208,6 +215,7 @@ impl<S: Service> EventLoop<S> {
 
     fn on_tick(&mut self) {
         self.seek_company();
+        self.refresh_early();
         self.keep_places();
         self.close_outlived();
     }

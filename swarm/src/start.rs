@@ -19,7 +19,7 @@ use crate::call::Caller;
 use crate::config::{StartError, SwarmConfig};
 use crate::dialling::Dialling;
 use crate::entrance::Entrance;
-use crate::event_loop::{Command, EventLoop, ReachedAt, View};
+use crate::event_loop::{Command, EARLY_REFRESHES, EventLoop, ReachedAt, View};
 use crate::frame::Frames;
 use crate::gossip;
 use crate::handle::{Shared, SwarmHandle};
@@ -125,6 +125,7 @@ impl Swarm {
             bootstrap: self.bootstrap,
             dialling: Dialling::default(),
             look_ups: LookUps::default(),
+            early_refreshes: EARLY_REFRESHES,
         };
         running.event_loop.spawn(event_loop.run(self.early, stop));
         running.event_loop.close();

@@ -103,4 +103,10 @@ impl<S: Service> EventLoop<S> {
             }
         }
     }
+    pub(super) fn refresh_early(&mut self) {
+        // Without anyone in the table there is nobody to ask: that tick doesn't count.
+        if self.early_refreshes > 0 && self.swarm.behaviour_mut().kad.bootstrap().is_ok() {
+            self.early_refreshes -= 1;
+        }
+    }
 }
