@@ -73,7 +73,7 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("libp2p-stream", &["defs-swarm"]),
     ("yamux", &["defs-swarm"]),
     ("reed-solomon-simd", &["defs-codec"]),
-    ("aws-lc-rs", &["defs-codec"]),
+    ("aws-lc-rs", &["defs-codec", "defs-identity"]),
     ("vsss-rs", &["defs-codec"]),
     ("prometheus-client", &["defs-telemetry"]),
 ];

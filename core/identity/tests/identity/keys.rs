@@ -2,6 +2,9 @@
 
 use defs_core::ids::{Digest, unhex};
 use defs_identity::{Address, BadSignature, NotAKey, PublicKey, SecretKey, Signature};
+use p256::ecdsa::VerifyingKey;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use proptest::prelude::*;
 use sha2::Digest as _;
 
 use crate::{MESSAGE, key};
@@ -150,4 +153,33 @@ fn subkeys_differ_by_label_and_by_owner() {
 fn keys_have_different_addresses_and_node_ids() {
     assert_ne!(Address::of(&key(1).public()), Address::of(&key(2).public()));
     assert_ne!(key(1).public().node_id(), key(2).public().node_id());
+}
+
+proptest! {
+    /// Signatures are checked by another implementation than the one that makes them.
+    #[test]
+    fn both_implementations_say_the_same_of_every_signature(
+        seed: [u8; 32],
+        digest: [u8; 32],
+        other: [u8; 32],
+        place in 0..64_usize,
+        flip in 0..256_u16,
+    ) {
+        let key = SecretKey::from_seed(&seed);
+        let mut signature = key.sign(&Digest(digest));
+        prop_assert_eq!(key.public().verify(&Digest(digest), &signature), Ok(()));
+        prop_assert_eq!(reference(&key, &other, &signature), other == digest);
+        prop_assert_eq!(key.public().verify(&Digest(other), &signature).is_ok(), other == digest);
+        signature.0[place] ^= flip.to_le_bytes()[0];
+        let ours = key.public().verify(&Digest(digest), &signature);
+        let is_low = ours != Err(BadSignature::HighS);
+        prop_assert_eq!(ours.is_ok(), is_low && reference(&key, &digest, &signature));
+    }
+}
+
+/// Whether `p256` accepts the signature.
+fn reference(key: &SecretKey, digest: &[u8; 32], signature: &Signature) -> bool {
+    let key = VerifyingKey::from_sec1_bytes(&key.public().to_bytes()).unwrap();
+    let parsed = p256::ecdsa::Signature::from_slice(&signature.0);
+    parsed.is_ok_and(|parsed| key.verify_prehash(digest, &parsed).is_ok())
 }
