@@ -91,11 +91,15 @@ pub enum ItemKind {
     Record,
     /// Tombstones of stripes; named by the stripe.
     Tombstone,
+    /// Promises that a pair stands in for a lost one; named by record key and lost pair, and
+    /// for the digest the pair that stands in.
+    StandIn,
 }
 
 impl ItemKind {
-    /// All kinds, tombstones first: what was deleted is not copied.
-    pub const ALL: [Self; 3] = [Self::Tombstone, Self::Record, Self::Shard];
+    /// All kinds, tombstones first: what was deleted is not copied. Promises come before
+    /// records, since they say which records belong here.
+    pub const ALL: [Self; 4] = [Self::Tombstone, Self::StandIn, Self::Record, Self::Shard];
 }
 
 /// The longest prefix of a [`Request::Summary`]: beyond four bytes items are listed,
@@ -105,8 +109,8 @@ pub const SUMMARY_PREFIX_MAX: usize = 4;
 /// The parts into which a summary splits what begins with its prefix: one a next byte.
 pub const SUMMARY_PARTS: usize = 256;
 
-/// The longest name of an item: a file and a record key.
-pub const ITEM_NAME_MAX: usize = 32 + 38;
+/// The longest name of an item: a file, a record key and a pair.
+pub const ITEM_NAME_MAX: usize = 32 + 38 + 16;
 
 /// One item of a summary.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

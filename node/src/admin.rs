@@ -137,7 +137,7 @@ impl Node {
                 epoch: epoch.0,
                 primary_id: members[0].full(),
                 mirror_id: members[1].full(),
-                witness_ids: witnesses.iter().map(defs_core::ids::NodeId::full).collect(),
+                witness_ids: witnesses.iter().map(NodeId::full).collect(),
                 state: pair_state(view.alive).to_string().to_lowercase(),
                 primary_alive: view.alive[0],
                 mirror_alive: view.alive[1],
@@ -192,7 +192,7 @@ impl Node {
     /// Signs a person's word with the invite and tells everybody.
     fn wish(&self, request: &pb::WishRequest) -> Result<(), Status> {
         let node = request.node_id.parse();
-        let node: NodeId = node.map_err(|_| Status::invalid_argument("not a node's id"))?;
+        let node: NodeId = node.map_err(|_text| Status::invalid_argument("not a node's id"))?;
         let want = match request.want.as_str() {
             "stay" => Want::Stay,
             "drain" => Want::Drain,
@@ -203,12 +203,10 @@ impl Node {
             let path = self.invite.display();
             Status::failed_precondition(format!("this node has no invite at {path}"))
         };
-        let invite = secret_file::read(&self.invite).map_err(|_| no_invite())?;
+        let invite = secret_file::read(&self.invite).map_err(|_unreadable| no_invite())?;
         let invite = invite.ok_or_else(no_invite)?;
-        let invite = SecretKey::from_bytes(&invite).map_err(|_| no_invite())?;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let sequence = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        let wish = Wish { node, want, sequence };
+        let invite = SecretKey::from_bytes(&invite).map_err(|_malformed| no_invite())?;
+        let wish = Wish { node, want, sequence: self.engine.now().0 };
         let network = self.engine.status().network;
         let signature = invite.sign(&wish.statement(&network)).0;
         if self.engine.take_wish(SignedWish { wish, signature }) {

@@ -1,16 +1,14 @@
 //! Requests to bytes and back.
 
+mod repair;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use defs_core::format::Format;
-use defs_core::ids::{Epoch, Locator, NetworkId, NodeId, PairId, ShardIndex, StripeId};
-use defs_core::message::{
-    BATCH_ITEMS_MAX, Hello, ItemKind, KeepStripe, ReadShard, Request, SUMMARY_PREFIX_MAX,
-    StoreShard,
-};
+use defs_core::ids::{Epoch, Locator, NetworkId, NodeId, PairId, StripeId};
+use defs_core::message::{BATCH_ITEMS_MAX, Hello, KeepStripe, ReadShard, Request, StoreShard};
 use defs_core::record::SignedRecord;
-use defs_core::stripe::Watched;
 use prost::Message;
 
 use crate::error::WireError;
@@ -20,9 +18,6 @@ use crate::fields::{
 };
 use crate::peer;
 use crate::peer::request::Request as Kind;
-
-/// The most siblings of one stripe.
-const LOST_MAX: usize = 200;
 
 /// The bytes of `request`, after which a body of `body_length` bytes will come.
 #[must_use]
@@ -45,10 +40,7 @@ fn kind(request: &Request) -> Kind {
         Request::OpenSession(session) => Kind::OpenSession(session.encode()),
         Request::StoreShard(store) => Kind::StoreShard(store_shard(store)),
         Request::MirrorShard(store) => Kind::MirrorShard(store_shard(store)),
-        Request::ReadShard(ReadShard { key, range }) => Kind::ReadShard(peer::ReadShard {
-            key: Some(shard_key(*key)),
-            range: range.as_ref().map(|range| peer::Range { start: range.start, end: range.end }),
-        }),
+        Request::ReadShard(read) => Kind::ReadShard(read_shard(read)),
         Request::Renew { shards, lease_ms, both } => Kind::Renew(peer::Renew {
             shards: shards.iter().copied().map(shard_key).collect(),
             lease_ms: *lease_ms,
@@ -75,9 +67,7 @@ fn kind(request: &Request) -> Kind {
         Request::StripeStatus { stripe } => Kind::StripeStatus(stripe.0.to_vec()),
         Request::Table { from } => Kind::Table(*from),
         Request::Propose(pair) => Kind::Propose(pair.encode()),
-        Request::Heartbeat { pair, epoch } => {
-            Kind::Heartbeat(peer::Heartbeat { pair: pair.0.to_vec(), epoch: epoch.0 })
-        }
+        Request::Heartbeat { pair, epoch } => Kind::Heartbeat(of_pair(*pair, *epoch)),
         Request::Locate { locator } => Kind::Locate(locator.0.to_vec()),
         Request::Found { locator, query, pair } => Kind::Found(peer::Found {
             locator: locator.0.to_vec(),
@@ -86,77 +76,35 @@ fn kind(request: &Request) -> Kind {
         }),
         Request::Ping => Kind::Ping(peer::Empty {}),
         Request::Probe { node } => Kind::Probe(node.0.to_vec()),
-        Request::Confirm { pair, epoch } => {
-            Kind::Confirm(peer::Heartbeat { pair: pair.0.to_vec(), epoch: epoch.0 })
+        Request::Confirm { pair, epoch } => Kind::Confirm(of_pair(*pair, *epoch)),
+        Request::History { pair, after } => Kind::History(of_pair(*pair, *after)),
+        Request::Summary { pair, epoch, kind, prefix } => {
+            Kind::Summary(repair::summary(*pair, *epoch, *kind, prefix))
         }
-        Request::History { pair, after } => {
-            Kind::History(peer::Heartbeat { pair: pair.0.to_vec(), epoch: after.0 })
+        Request::CopyShard { pair, epoch, key } => {
+            Kind::CopyShard(repair::copy_shard(*pair, *epoch, *key))
         }
-        Request::Summary { pair, epoch, kind, prefix } => Kind::Summary(peer::SummaryOf {
-            pair: pair.0.to_vec(),
-            epoch: epoch.0,
-            kind: item_kind(*kind).into(),
-            prefix: prefix.clone(),
-        }),
-        Request::CopyShard { pair, epoch, key } => Kind::CopyShard(peer::CopyShard {
-            pair: pair.0.to_vec(),
-            epoch: epoch.0,
-            key: Some(shard_key(*key)),
-        }),
-        Request::CopyRecords { pair, epoch, keys } => Kind::CopyRecords(peer::CopyRecords {
-            pair: pair.0.to_vec(),
-            epoch: epoch.0,
-            keys: encodings(keys),
-        }),
+        Request::CopyRecords { pair, epoch, keys } => {
+            Kind::CopyRecords(repair::copy_records(*pair, *epoch, keys))
+        }
         Request::CopyTombstones { pair, epoch, stripes } => {
-            Kind::CopyTombstones(peer::CopyTombstones {
-                pair: pair.0.to_vec(),
-                epoch: epoch.0,
-                stripes: stripes.iter().map(|stripe| stripe.0.to_vec()).collect(),
-            })
+            Kind::CopyTombstones(repair::copy_tombstones(*pair, *epoch, stripes))
         }
-        Request::Release { key, lost } => Kind::Release(peer::Release {
-            key: Some(shard_key(*key)),
-            lost: lost.iter().map(watched).collect(),
-        }),
-        Request::StandIn { keys, lost, by, both } => Kind::StandIn(peer::StandIn {
-            keys: encodings(keys),
-            lost: lost.0.to_vec(),
-            by: by.0.to_vec(),
-            both: *both,
-        }),
+        Request::Release { key, lost } => Kind::Release(repair::release(*key, lost)),
+        Request::StandIn { keys, lost, by, both } => {
+            Kind::StandIn(repair::stand_in(keys, *lost, *by, *both))
+        }
         Request::TakeRecords { pair, epoch, lost, records, forward } => {
-            Kind::TakeRecords(peer::TakeRecords {
-                pair: pair.0.to_vec(),
-                epoch: epoch.0,
-                lost: lost.0.to_vec(),
-                records: encodings(records.iter().map(Arc::as_ref)),
-                forward: *forward,
-            })
+            Kind::TakeRecords(repair::take_records(*pair, *epoch, *lost, records, *forward))
         }
-        Request::Challenge { key, nonce, range } => Kind::Challenge(peer::Challenge {
-            key: Some(shard_key(*key)),
-            nonce: nonce.to_vec(),
-            range: Some(peer::Range { start: range.start, end: range.end }),
-        }),
+        Request::Challenge { key, nonce, range } => {
+            Kind::Challenge(repair::challenge(*key, nonce, range))
+        }
     }
 }
 
-fn watched(watched: &Watched) -> peer::Watched {
-    peer::Watched { index: watched.index.0.into(), pair: watched.pair.0.to_vec() }
-}
-
-fn read_watched(watched: &peer::Watched) -> Result<Watched, WireError> {
-    let index = u8::try_from(watched.index).map_err(|_large| WireError::Invalid("index"))?;
-    Ok(Watched { index: ShardIndex(index), pair: PairId(array(&watched.pair, "pair")?) })
-}
-
-fn item_kind(kind: ItemKind) -> peer::ItemKind {
-    match kind {
-        ItemKind::Shard => peer::ItemKind::Shard,
-        ItemKind::Record => peer::ItemKind::Record,
-        ItemKind::Tombstone => peer::ItemKind::Tombstone,
-    }
+fn of_pair(pair: PairId, epoch: Epoch) -> peer::Heartbeat {
+    peer::Heartbeat { pair: pair.0.to_vec(), epoch: epoch.0 }
 }
 
 fn keep_stripe(stripe: &KeepStripe) -> peer::KeepStripe {
@@ -164,6 +112,11 @@ fn keep_stripe(stripe: &KeepStripe) -> peer::KeepStripe {
         commit: stripe.commit.encode(),
         indices: stripe.indices.iter().map(|index| index.0).collect(),
     }
+}
+
+fn read_shard(ReadShard { key, range }: &ReadShard) -> peer::ReadShard {
+    let range = range.as_ref().map(|range| peer::Range { start: range.start, end: range.end });
+    peer::ReadShard { key: Some(shard_key(*key)), range }
 }
 
 fn store_shard(store: &StoreShard) -> peer::StoreShard {
@@ -209,10 +162,10 @@ fn read(kind: Kind) -> Result<Request, WireError> {
         }
         Kind::Table(from) => Request::Table { from },
         Kind::Propose(pair) => Request::Propose(Box::new(format(&pair, "pair record")?)),
-        Kind::Heartbeat(heartbeat) => Request::Heartbeat {
-            pair: PairId(array(&heartbeat.pair, "pair")?),
-            epoch: Epoch(heartbeat.epoch),
-        },
+        Kind::Heartbeat(heartbeat) => {
+            let (pair, epoch) = read_of_pair(&heartbeat)?;
+            Request::Heartbeat { pair, epoch }
+        }
         Kind::Locate(locator) => Request::Locate { locator: Locator(array(&locator, "locator")?) },
         Kind::Found(found) => Request::Found {
             locator: Locator(array(&found.locator, "locator")?),
@@ -221,73 +174,27 @@ fn read(kind: Kind) -> Result<Request, WireError> {
         },
         Kind::Ping(peer::Empty {}) => Request::Ping,
         Kind::Probe(node) => Request::Probe { node: NodeId(array(&node, "node")?) },
-        Kind::Confirm(confirm) => Request::Confirm {
-            pair: PairId(array(&confirm.pair, "pair")?),
-            epoch: Epoch(confirm.epoch),
-        },
-        Kind::History(history) => Request::History {
-            pair: PairId(array(&history.pair, "pair")?),
-            after: Epoch(history.epoch),
-        },
-        Kind::Summary(summary) => read_summary(summary)?,
-        Kind::CopyShard(copy) => Request::CopyShard {
-            pair: PairId(array(&copy.pair, "pair")?),
-            epoch: Epoch(copy.epoch),
-            key: read_shard_key(present(copy.key.as_ref(), "shard key")?)?,
-        },
-        Kind::CopyRecords(copy) => Request::CopyRecords {
-            pair: PairId(array(&copy.pair, "pair")?),
-            epoch: Epoch(copy.epoch),
-            keys: formats(copy.keys, "record keys", BATCH_ITEMS_MAX)?,
-        },
-        Kind::CopyTombstones(copy) => Request::CopyTombstones {
-            pair: PairId(array(&copy.pair, "pair")?),
-            epoch: Epoch(copy.epoch),
-            stripes: list(copy.stripes, "stripes", BATCH_ITEMS_MAX, |stripe| {
-                Ok(StripeId(array(&stripe, "stripe")?))
-            })?,
-        },
-        Kind::Release(release) => Request::Release {
-            key: read_shard_key(present(release.key.as_ref(), "shard key")?)?,
-            lost: list(release.lost, "lost", LOST_MAX, |one| read_watched(&one))?,
-        },
-        Kind::StandIn(stand_in) => Request::StandIn {
-            keys: formats(stand_in.keys, "record keys", BATCH_ITEMS_MAX)?,
-            lost: PairId(array(&stand_in.lost, "lost pair")?),
-            by: PairId(array(&stand_in.by, "pair")?),
-            both: stand_in.both,
-        },
-        Kind::TakeRecords(take) => Request::TakeRecords {
-            pair: PairId(array(&take.pair, "pair")?),
-            epoch: Epoch(take.epoch),
-            lost: PairId(array(&take.lost, "lost pair")?),
-            records: read_records(take.records)?,
-            forward: take.forward,
-        },
-        Kind::Challenge(challenge) => Request::Challenge {
-            key: read_shard_key(present(challenge.key.as_ref(), "shard key")?)?,
-            nonce: array(&challenge.nonce, "nonce")?,
-            range: read_range(present(challenge.range.as_ref(), "range")?)?,
-        },
+        Kind::Confirm(confirm) => {
+            let (pair, epoch) = read_of_pair(&confirm)?;
+            Request::Confirm { pair, epoch }
+        }
+        Kind::History(history) => {
+            let (pair, after) = read_of_pair(&history)?;
+            Request::History { pair, after }
+        }
+        Kind::Summary(summary) => repair::read_summary(summary)?,
+        Kind::CopyShard(copy) => repair::read_copy_shard(&copy)?,
+        Kind::CopyRecords(copy) => repair::read_copy_records(copy)?,
+        Kind::CopyTombstones(copy) => repair::read_copy_tombstones(copy)?,
+        Kind::Release(release) => repair::read_release(release)?,
+        Kind::StandIn(stand_in) => repair::read_stand_in(stand_in)?,
+        Kind::TakeRecords(take) => repair::read_take_records(take)?,
+        Kind::Challenge(challenge) => repair::read_challenge(&challenge)?,
     })
 }
 
-fn read_summary(summary: peer::SummaryOf) -> Result<Request, WireError> {
-    let kind = match summary.kind() {
-        peer::ItemKind::Unspecified => return Err(WireError::UnknownKind("item")),
-        peer::ItemKind::Shard => ItemKind::Shard,
-        peer::ItemKind::Record => ItemKind::Record,
-        peer::ItemKind::Tombstone => ItemKind::Tombstone,
-    };
-    if summary.prefix.len() > SUMMARY_PREFIX_MAX {
-        return Err(WireError::Invalid("prefix"));
-    }
-    Ok(Request::Summary {
-        pair: PairId(array(&summary.pair, "pair")?),
-        epoch: Epoch(summary.epoch),
-        kind,
-        prefix: summary.prefix,
-    })
+fn read_of_pair(named: &peer::Heartbeat) -> Result<(PairId, Epoch), WireError> {
+    Ok((PairId(array(&named.pair, "pair")?), Epoch(named.epoch)))
 }
 
 fn read_range(range: &peer::Range) -> Result<std::ops::Range<u64>, WireError> {

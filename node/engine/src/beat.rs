@@ -35,6 +35,15 @@ impl<W: World> Engine<W> {
         self.send_heartbeat().await;
     }
 
+    /// A heartbeat as soon as this node is in an epoch: it speaks for its pair only once its
+    /// partner has answered.
+    pub(crate) async fn beat_on_entering(&self) {
+        loop {
+            self.entered.notified().await;
+            self.send_heartbeat().await;
+        }
+    }
+
     pub(crate) async fn send_heartbeat(&self) {
         let Some(own) = self.membership.own_pair().map(|own| own.record) else { return };
         let Some(partner) = own.partner_of(&self.me) else { return };
@@ -45,6 +54,7 @@ impl<W: World> Engine<W> {
                 let now = self.clock.elapsed();
                 self.watch.answered(&own.pair, now.saturating_sub(began), now);
                 self.membership.heard_partner(now);
+                self.confirmations.got(&own, partner, began);
                 self.pay_owed().await;
             }
             Err(error) => {
@@ -77,6 +87,9 @@ impl<W: World> Engine<W> {
         let now = self.clock.elapsed();
         self.watch.beat(&pair, now);
         self.membership.heard_partner(now);
+        self.give_word(caller)?;
+        // Now, as the next epoch may have begun before that.
+        self.own_pair_at(pair, epoch)?;
         Ok(Response::Alive)
     }
 

@@ -68,9 +68,26 @@ pub struct Timings {
     pub expire: Duration,
     /// What a shard is kept at least without a commit, whoever asks for less.
     pub lease_min: Duration,
+    /// How long copies of a pair are kept at least after this node was last in it.
+    pub keep_superseded: Duration,
     /// A lease that ran out is collected only after this time, in which siblings that
     /// know of a commit can be reached.
     pub lease_grace: Duration,
+}
+
+/// The longest time for which a word on a pair's epoch counts.
+const CONFIRM_MAX: Duration = Duration::from_secs(60);
+
+/// The shortest: a few tries have to fit.
+const CONFIRM_MIN: Duration = Duration::from_secs(2);
+
+impl Timings {
+    /// How long a member may go by what somebody said of its epoch. Much less than what a
+    /// silent member is waited for, as nobody is replaced within twice this time.
+    #[must_use]
+    pub fn confirm_window(&self) -> Duration {
+        (self.watch.replace_after() / 10).clamp(CONFIRM_MIN, CONFIRM_MAX)
+    }
 }
 
 impl Default for Timings {
@@ -90,6 +107,7 @@ impl Default for Timings {
             broadcast: Duration::from_millis(600),
             expire: Duration::from_secs(600),
             lease_min: Duration::from_hours(24),
+            keep_superseded: Duration::from_hours(24),
             lease_grace: Duration::from_secs(600),
         }
     }

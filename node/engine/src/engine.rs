@@ -12,7 +12,9 @@ use defs_core::format::{Format, FormatError};
 use defs_core::ids::{NetworkId, NodeId, ShardIndex, StripeId};
 use defs_core::message::{Gossip, Refusal, Request, Response};
 use defs_core::network::{SignedCard, SignedPairRecord};
-use defs_core::port::{Clock, Disk, DiskError, Peers, Reply, Service, StateKey, Verdict};
+use defs_core::port::{
+    Clock, Disk, DiskError, Peers, Reply, Service, StateKey, UnixMillis, Verdict,
+};
 use defs_identity::{CachedChecker, SecretKey, UnixTime};
 use defs_telemetry::{Ask, NodeMetrics};
 use tokio::sync::mpsc;
@@ -24,6 +26,7 @@ use crate::config::{EngineConfig, World};
 use crate::connection::Connections;
 use crate::elapsed::Elapsed;
 use crate::gate::Gate;
+use crate::heal::confirm::Confirmations;
 use crate::heal::history::Behind;
 use crate::heal::lost::LostPairs;
 use crate::heal::notes::Hints;
@@ -76,6 +79,7 @@ pub struct Engine<W: World> {
     pub(crate) watch: Watch,
     /// This node's own tries to reach others.
     pub(crate) tries: Tries,
+    pub(crate) confirmations: Confirmations,
     pub(crate) lost: LostPairs,
     pub(crate) bad: BadShards,
     pub(crate) rebuilders: Rebuilders,
@@ -93,6 +97,8 @@ pub struct Engine<W: World> {
     pub(crate) syncing: AtomicBool,
     /// Wakes the comparison with the partner.
     pub(crate) sync_wanted: tokio::sync::Notify,
+    /// This node has just entered an epoch.
+    pub(crate) entered: tokio::sync::Notify,
     /// Wakes the telling of this node's card when somebody new was heard.
     pub(crate) greet: tokio::sync::Notify,
 }
@@ -159,6 +165,7 @@ impl<W: World> Engine<W> {
         }
         let elapsed = Elapsed::load(&disk, &clock).await.map_err(OpenError::Disk)?;
         let (queries, queries_in) = mpsc::channel(QUERIES_MAX);
+        let confirmations = Confirmations::new(clock.elapsed());
         let engine = Self {
             network: config.genesis.network(),
             pace: Pace::new(config.repair_rate),
@@ -184,6 +191,7 @@ impl<W: World> Engine<W> {
             addresses: Mutex::default(),
             watch: Watch::default(),
             tries: Tries::default(),
+            confirmations,
             lost: LostPairs::default(),
             bad: BadShards::default(),
             rebuilders: Rebuilders::default(),
@@ -195,6 +203,7 @@ impl<W: World> Engine<W> {
             has_stand_ins: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
             sync_wanted: tokio::sync::Notify::new(),
+            entered: tokio::sync::Notify::new(),
             queries,
             queries_in: Mutex::new(Some(queries_in)),
             greet: tokio::sync::Notify::new(),
@@ -204,6 +213,15 @@ impl<W: World> Engine<W> {
     }
 
     async fn recall(&self) -> Result<(), OpenError> {
+        self.recall_cards().await?;
+        self.recall_pairs().await?;
+        self.recall_wishes().await.map_err(OpenError::Disk)?;
+        self.recall_stand_ins().await.map_err(OpenError::Disk)?;
+        self.recall_sync().await.map_err(OpenError::Disk)?;
+        Ok(())
+    }
+
+    async fn recall_cards(&self) -> Result<(), OpenError> {
         let cards = self.disk.scan(StateKey(b"card/".to_vec()), STATE_MAX);
         for (_, bytes) in cards.await.map_err(OpenError::Disk)? {
             let card = match SignedCard::decode(&bytes) {
@@ -221,6 +239,10 @@ impl<W: World> Engine<W> {
                 self.membership.learn_card(node, card, None);
             }
         }
+        Ok(())
+    }
+
+    async fn recall_pairs(&self) -> Result<(), OpenError> {
         let pairs = self.disk.scan(StateKey(b"pair/".to_vec()), STATE_MAX);
         for (_, bytes) in pairs.await.map_err(OpenError::Disk)? {
             let pair = SignedPairRecord::decode(&bytes).map_err(OpenError::Format)?;
@@ -229,15 +251,17 @@ impl<W: World> Engine<W> {
                 tracing::warn!("a stored pair record names a node whose card is not stored");
             }
         }
-        self.recall_wishes().await.map_err(OpenError::Disk)?;
-        self.recall_stand_ins().await.map_err(OpenError::Disk)?;
-        self.recall_sync().await.map_err(OpenError::Disk)?;
         Ok(())
     }
 
     /// Where this node can be dialled; told to everybody with the next card.
     pub fn set_addresses(&self, addresses: Vec<String>) {
         *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// The time by this node's clock.
+    pub fn now(&self) -> UnixMillis {
+        self.clock.now()
     }
 
     /// This node.
@@ -254,12 +278,14 @@ impl<W: World> Engine<W> {
             engine.look()
         });
         self.every(tasks, stop, timings.watch.heartbeat(), Self::ask_witnesses);
+        self.every(tasks, stop, timings.watch.heartbeat(), Self::keep_confirmed);
         self.every(tasks, stop, timings.watch.heartbeat(), Self::confirm_losses);
         self.every(tasks, stop, timings.form, Self::succeed);
         self.every(tasks, stop, timings.form, Self::close_gaps);
         self.every(tasks, stop, timings.repair, Self::repair);
         self.every(tasks, stop, timings.form, Self::form);
         self.every(tasks, stop, timings.expire, Self::expire);
+        self.every(tasks, stop, timings.expire, Self::drop_superseded);
         self.every(tasks, stop, crate::elapsed::PERSIST_EVERY, Self::persist_elapsed);
         self.every(tasks, stop, Duration::from_secs(1), Self::flush_membership);
         self.every(tasks, stop, crate::pass_on::EVERY, Self::pass_on);
@@ -277,6 +303,9 @@ impl<W: World> Engine<W> {
         let engine = Arc::clone(self);
         let scrub = async move { engine.scrub().await };
         tasks.spawn(stop.clone().run_until_cancelled_owned(scrub));
+        let engine = Arc::clone(self);
+        let greeting = async move { engine.beat_on_entering().await };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(greeting));
         let engine = Arc::clone(self);
         let sync = async move { engine.keep_in_sync().await };
         tasks.spawn(stop.clone().run_until_cancelled_owned(sync));
@@ -405,7 +434,7 @@ impl<W: World> Engine<W> {
             }
             Request::Ping => Reply::bare(Response::Alive),
             Request::Probe { node } => reply(self.probe(caller, node).await),
-            Request::Confirm { pair, epoch } => reply(self.confirm(pair, epoch).await),
+            Request::Confirm { pair, epoch } => reply(self.confirm(caller, pair, epoch).await),
             Request::History { pair, after } => reply(self.history(pair, after).await),
             Request::Summary { pair, epoch, kind, prefix } => {
                 reply(self.summarise(caller, (pair, epoch), kind, &prefix).await)

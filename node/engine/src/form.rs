@@ -23,6 +23,7 @@ use crate::beat::card_change;
 use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::history::pair_changes;
+use crate::heal::superseded::not_left;
 use crate::membership::{check_pair, draw};
 use crate::refuse::{disk_refusal, refuse};
 use crate::stamp::sign_as_node;
@@ -171,6 +172,7 @@ impl<W: World> Engine<W> {
         let partner = signed.record.partner_of(&self.me);
         let card = partner.and_then(|partner| self.membership.card_of(&partner));
         let mut changes = pair_changes(signed).to_vec();
+        changes.push(not_left(&signed.record.pair));
         changes.extend(card.as_ref().map(card_change));
         changes
     }

@@ -2,6 +2,7 @@
 //! its next epoch, take over what a partner holds, and rebuild what a lost pair held.
 
 pub(crate) mod audit;
+pub(crate) mod confirm;
 pub(crate) mod history;
 pub(crate) mod lost;
 pub(crate) mod notes;
@@ -13,6 +14,7 @@ pub(crate) mod scrub;
 pub(crate) mod standin;
 pub(crate) mod successor;
 pub(crate) mod summary;
+pub(crate) mod superseded;
 pub(crate) mod sync;
 pub(crate) mod watch;
 pub(crate) mod wishes;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use defs_codec::{Share, share_digest};
 use defs_core::body::{Body, BodyError, BodyWriter};
-use defs_core::ids::{NodeId, ShardIndex, StripeId};
+use defs_core::ids::{NodeId, StripeId};
 use defs_core::message::{Reason, Refusal, Request, Response, ShardKey, StoreShard};
 use defs_core::network::{PairRecord, Role};
-use defs_core::port::{CallError, Clock, Disk, Peers, Reply, ShardState};
+use defs_core::port::{CallError, Change, Clock, Disk, DiskError, Peers, Reply, ShardState};
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::stripe::ShardHead;
 
@@ -21,7 +21,7 @@ use crate::refuse::{disk_refusal, partner_refusal, refuse};
 use crate::stamp::stamp;
 
 /// A shard's place among those on their way in; given back when dropped.
-struct Arriving<'a, W: World> {
+pub(crate) struct Arriving<'a, W: World> {
     engine: &'a Engine<W>,
     key: ShardKey,
 }
@@ -55,11 +55,11 @@ impl<W: World> Engine<W> {
                 format!("pair {} has one member only now and takes no new shards", pair.pair),
             ));
         }
-        let arriving = self.accept(&store.head, &body).await?;
+        let arriving = self.accept(&store, &body).await?;
         let _place = self.gate.store(Role::Primary, caller, &self.clock).await?;
         let (local, local_body) = Body::channel(body.left());
         let (remote, remote_body) = Body::channel(body.left());
-        let keep = self.disk.store(Arc::clone(&store.head), self.fresh_state(&store), local_body);
+        let keep = self.keep_shard(&store, arriving.key, local_body);
         let forward =
             self.peers.call(pair.mirror(), Request::MirrorShard(store.clone()), remote_body);
         let (copied, kept, mirrored) = tokio::join!(copy(body, local, remote), keep, forward);
@@ -67,7 +67,7 @@ impl<W: World> Engine<W> {
         // The cause comes first: a full disk here makes the copying stop, and that makes
         // the mirror see a broken body.
         match (copied, kept) {
-            (_, Err(error)) if !matches!(error, defs_core::port::DiskError::Body(_)) => {
+            (_, Err(error)) if !matches!(error, DiskError::Body(_)) => {
                 return Err(disk_refusal(error));
             }
             (Err(error), _) => return Err(refuse(Reason::Malformed, error.to_string())),
@@ -96,12 +96,9 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::NotAllowed, "only the primary may send shards to mirror"));
         }
         self.membership.heard_partner(self.clock.elapsed());
-        let arriving = self.accept(&store.head, &body).await?;
+        let arriving = self.accept(&store, &body).await?;
         let _place = self.gate.store(Role::Mirror, caller, &self.clock).await?;
-        self.disk
-            .store(Arc::clone(&store.head), self.fresh_state(&store), body)
-            .await
-            .map_err(disk_refusal)?;
+        self.keep_shard(&store, arriving.key, body).await.map_err(disk_refusal)?;
         Ok(Response::Receipts(self.receipt(&store, arriving.key)))
     }
 
@@ -125,7 +122,8 @@ impl<W: World> Engine<W> {
     }
 
     /// Checks everything that can be checked before the first byte.
-    async fn accept(&self, head: &ShardHead, body: &Body) -> Result<Arriving<'_, W>, Refusal> {
+    async fn accept(&self, store: &StoreShard, body: &Body) -> Result<Arriving<'_, W>, Refusal> {
+        let head = &store.head;
         let descriptor = &head.descriptor.body;
         if body.left() != descriptor.sealed_shard_length() {
             let detail = format!(
@@ -140,7 +138,7 @@ impl<W: World> Engine<W> {
         if self.disk.get(tombstone_key(&stripe)).await.map_err(disk_refusal)?.is_some() {
             return Err(refuse(Reason::Deleted, "the stripe was deleted by its owner"));
         }
-        self.reserve(stripe, head).await
+        self.reserve(stripe, store).await
     }
 
     /// Whether a head is what its stripe's owner signed.
@@ -160,24 +158,57 @@ impl<W: World> Engine<W> {
     async fn reserve(
         &self,
         stripe: StripeId,
-        head: &ShardHead,
+        StoreShard { head, pair, .. }: &StoreShard,
     ) -> Result<Arriving<'_, W>, Refusal> {
-        let held = self.disk.indices(stripe).await.map_err(disk_refusal)?;
+        let bound = usize::from(head.descriptor.body.per_pair);
+        let mut held: BTreeSet<_> =
+            self.disk.indices(stripe).await.map_err(disk_refusal)?.into_iter().collect();
+        if held.len() >= bound {
+            // What is left of another pair's counts there.
+            let all = self.held(stripe).await?.into_iter();
+            let of_pair = all.filter(|(_, stored)| stored.state.pair == *pair);
+            held = of_pair.map(|(key, _)| key.index).collect();
+        }
         let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         let coming = arriving.get(&stripe);
         if coming.is_some_and(|coming| coming.contains(&head.index)) {
             return Err(refuse(Reason::Busy, "this shard is on its way in already"));
         }
-        let mut all: BTreeSet<ShardIndex> = held.into_iter().collect();
+        let mut all = held;
         all.extend(coming.into_iter().flatten().copied());
         all.insert(head.index);
-        let bound = head.descriptor.body.per_pair;
-        if all.len() > usize::from(bound) {
+        if all.len() > bound {
             let detail = format!("a pair may hold {bound} shards of this stripe");
             return Err(refuse(Reason::TooMany, detail));
         }
         arriving.entry(stripe).or_default().insert(head.index);
         Ok(Arriving { engine: self, key: ShardKey { stripe, index: head.index } })
+    }
+
+    /// As long as the result lives, nobody else stores or removes this shard; `None`:
+    /// somebody does just now.
+    pub(crate) fn claim(&self, key: ShardKey) -> Option<Arriving<'_, W>> {
+        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = arriving.entry(key.stripe).or_default().insert(key.index);
+        is_free.then_some(Arriving { engine: self, key })
+    }
+
+    /// Stores the shard, durably and as one of its present pair: it may be here from a pair
+    /// that this node was in before.
+    async fn keep_shard(
+        &self,
+        store: &StoreShard,
+        key: ShardKey,
+        body: Body,
+    ) -> Result<(), DiskError> {
+        let fresh = self.fresh_state(store);
+        self.disk.store(Arc::clone(&store.head), fresh.clone(), body).await?;
+        let Some(kept) = self.disk.shard(key).await? else { return Ok(()) };
+        if kept.state.pair == fresh.pair {
+            return Ok(());
+        }
+        let state = ShardState { commit: kept.state.commit, ..fresh };
+        self.disk.apply(vec![Change::ShardState(key, state)]).await
     }
 
     fn fresh_state(&self, store: &StoreShard) -> ShardState {

@@ -230,6 +230,7 @@ impl<W: World> Engine<W> {
         if self.is_syncing() && self.membership.partner() != Some(caller) {
             return Err(refuse(Reason::Busy, "this node is still taking over its pair's records"));
         }
+        self.check_confirmed().await?;
         let mut answer = Answer::default();
         for some in keys.chunks(READ_AT_ONCE) {
             if answer.is_full {

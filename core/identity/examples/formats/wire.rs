@@ -1,5 +1,7 @@
 //! One message of each kind between peers.
 
+mod repair;
+
 use std::sync::Arc;
 
 use defs_core::format::Format;
@@ -36,7 +38,7 @@ pub(crate) fn requests() -> Vec<Value> {
     let own = [hello(), open_session(), read_shard(), renew(), keep(), delete()];
     let stored = [store_shard(false), store_shard(true), write_records(), read_records()];
     let pairs = [stripe_status(), table(), propose(), heartbeat(), locate(), found()];
-    let all = own.into_iter().chain(stored).chain(pairs);
+    let all = own.into_iter().chain(stored).chain(pairs).chain(repair::requests());
     all.map(|(request, body_length, message)| {
         json!({
             "message": with_length(body_length, message),
@@ -168,6 +170,7 @@ pub(crate) fn responses() -> Vec<Value> {
     plain
         .into_iter()
         .chain(signed)
+        .chain(repair::responses())
         .map(|(response, body_length, message)| {
             json!({
                 "message": with_length(body_length, message),
@@ -286,17 +289,17 @@ pub(crate) fn gossip() -> Vec<Value> {
     let query = json!({ "query": {
         "locator": LOCATOR.full(), "asker": ASKER.full(), "query": 7,
     } });
-    [
+    let told = [
         (Gossip::Card(Box::new(signed_card())), json!({ "card": hex(&signed_card().encode()) })),
         (Gossip::Pair(Box::new(first_epoch())), json!({ "pair": hex(&first_epoch().encode()) })),
         (Gossip::Query { locator: LOCATOR, asker: ASKER, query: 7 }, query),
-    ]
-    .map(|(gossip, message)| {
+    ];
+    let vector = |(gossip, message): (Gossip, Value)| {
         json!({
             "message": message,
             "encoded": hex(&encode_gossip(&gossip)),
             "message_id": gossip.id().full(),
         })
-    })
-    .to_vec()
+    };
+    told.into_iter().chain(repair::gossip()).map(vector).collect()
 }

@@ -1,6 +1,8 @@
 //! Messages of every kind with contents drawn at random.
 #![expect(clippy::unwrap_used, reason = "these values are valid")]
 
+mod repair;
+
 use std::sync::Arc;
 
 use defs_core::digest::{MerklePath, file_id};
@@ -148,7 +150,11 @@ fn store(byte: u8, epoch: u64) -> StoreShard {
 }
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
-    (0..17_u8, any::<u8>(), 0..5_usize, any::<u64>(), any::<bool>()).prop_map(
+    prop_oneof![owners(), repair::request()]
+}
+
+fn owners() -> impl Strategy<Value = Request> {
+    (0..16_u8, any::<u8>(), 0..5_usize, any::<u64>(), any::<bool>()).prop_map(
         |(kind, byte, count, number, flag)| {
             let (pair, epoch) = (PairId([byte; 16]), Epoch(number));
             let locator = Locator([byte; 32]);
@@ -198,6 +204,10 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 }
 
 pub(crate) fn response() -> impl Strategy<Value = Response> {
+    prop_oneof![to_owners(), repair::response()]
+}
+
+fn to_owners() -> impl Strategy<Value = Response> {
     (0..13_u8, any::<u8>(), 0..3_usize, any::<u64>(), refusal(), any::<bool>()).prop_map(
         |(kind, byte, count, number, refusal, flag)| match kind {
             0 => Response::Hello {
@@ -236,9 +246,11 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
 }
 
 pub(crate) fn gossip() -> impl Strategy<Value = Gossip> {
-    (0..3_u8, any::<u8>(), any::<u64>()).prop_map(|(kind, byte, query)| match kind {
+    (0..5_u8, any::<u8>(), any::<u64>()).prop_map(|(kind, byte, query)| match kind {
         0 => Gossip::Card(Box::new(card(byte))),
         1 => Gossip::Pair(Box::new(pair_record(byte))),
+        2 => Gossip::Moved(Box::new(repair::moved(byte))),
+        3 => Gossip::Wish(Box::new(repair::wish(byte, query))),
         _ => Gossip::Query { locator: Locator([byte; 32]), asker: NodeId([byte; 32]), query },
     })
 }

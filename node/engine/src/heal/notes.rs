@@ -164,7 +164,9 @@ mod tests {
         let quota = u32::try_from(HINTS_OF_PAIR_MAX).unwrap();
         assert!((0..quota).all(|number| add(number, 1)));
         assert!(!add(quota, 1), "one pair took more than its share");
-        assert!((quota..4 * quota).all(|number| add(number, (number / quota) as u8 + 1)));
+        assert!(
+            (quota..4 * quota).all(|number| add(number, u8::try_from(number / quota).unwrap() + 1))
+        );
         assert!(add(4 * quota, 9));
         let (locator, stripe, index) = shard(0);
         assert_eq!((hints.moved(stripe, index), hints.pairs(&locator)), (None, vec![]));

@@ -119,10 +119,37 @@ impl Repairs {
         self.lock().unrepaired.get(stripe).is_some_and(|failed| failed.again_at > now)
     }
 
-    fn failed(&self, stripe: StripeId, failure: Failure, now: Duration) {
+    /// What became of one stripe after `took`: whether anything had to be rebuilt.
+    fn ended(
+        &self,
+        stripe: StripeId,
+        result: Result<bool, Failure>,
+        took: Duration,
+        now: Duration,
+    ) {
         let mut state = self.lock();
-        let tries = state.unrepaired.get(&stripe).map_or(0, |before| before.tries);
-        if state.unrepaired.len() >= FAILED_MAX && tries == 0 {
+        state.queued = state.queued.saturating_sub(1);
+        match result {
+            Ok(rebuilt) => {
+                state.unrepaired.remove(&stripe);
+                if rebuilt {
+                    state.stripes_done += 1;
+                    state.busy = state.busy.saturating_add(took);
+                }
+            }
+            Err(failure) => {
+                tracing::debug!(%stripe, why = failure.why, missing = failure.missing.len(),
+                    found = failure.found, "a stripe is not whole yet");
+                state.failed(stripe, failure, now);
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn failed(&mut self, stripe: StripeId, failure: Failure, now: Duration) {
+        let tries = self.unrepaired.get(&stripe).map_or(0, |before| before.tries);
+        if self.unrepaired.len() >= FAILED_MAX && tries == 0 {
             return;
         }
         let wait = AGAIN_AFTER.saturating_mul(1 << tries.min(5)).min(AGAIN_AFTER_MAX);
@@ -130,7 +157,7 @@ impl Repairs {
         let tries = tries.saturating_add(1);
         let again_at = now.saturating_add(wait);
         let unrepaired = Unrepaired { why, missing, found, needed, tries, again_at };
-        state.unrepaired.insert(stripe, unrepaired);
+        self.unrepaired.insert(stripe, unrepaired);
     }
 }
 
@@ -207,25 +234,25 @@ impl<W: World> Engine<W> {
     /// One pass over what is here: every stripe that has a watched shard at a lost pair is
     /// made whole, the one that can bear the least first.
     pub(crate) async fn repair(self: Arc<Self>) {
-        let bad = self.bad_needs();
-        let is_whole = self.lost.all().is_empty() && bad.is_empty();
+        // What is bad here is this member's to see to, whichever it is.
+        let mut needs = self.bad_needs();
+        let is_whole = self.lost.all().is_empty() && needs.is_empty();
         if is_whole || !self.standing().may_heal() {
             return;
         }
-        // What is bad here is this member's to see to, whichever it is.
-        let watched = if self.is_acting() { self.needs().await } else { Ok(Vec::new()) };
-        let needs = match watched {
-            Ok(needs) => bad.into_iter().chain(needs).collect::<Vec<_>>(),
-            Err(refusal) => {
+        if self.is_acting() {
+            needs.extend(self.needs().await.unwrap_or_else(|refusal| {
                 tracing::warn!(%refusal, "failed to look for what is to be repaired");
-                return;
+                Vec::new()
+            }));
+            if let Err(refusal) = self.rehome_records().await {
+                tracing::warn!(%refusal, "failed to look for records of lost pairs");
             }
-        };
-        if self.is_acting()
-            && let Err(refusal) = self.rehome_records().await
-        {
-            tracing::warn!(%refusal, "failed to look for records of lost pairs");
         }
+        self.repair_all(needs).await;
+    }
+
+    async fn repair_all(&self, needs: Vec<Need>) {
         self.repairs.lock().queued = needs.len();
         for need in needs {
             if !self.standing().may_heal() {
@@ -236,24 +263,7 @@ impl<W: World> Engine<W> {
             let began = self.clock.elapsed();
             let result = self.make_whole(need).await;
             let now = self.clock.elapsed();
-            match result {
-                Ok(rebuilt) => {
-                    let mut state = self.repairs.lock();
-                    state.unrepaired.remove(&stripe);
-                    state.queued = state.queued.saturating_sub(1);
-                    if rebuilt {
-                        state.stripes_done += 1;
-                        state.busy = state.busy.saturating_add(now.saturating_sub(began));
-                    }
-                }
-                Err(failure) => {
-                    tracing::debug!(%stripe, why = failure.why, missing = failure.missing.len(),
-                        found = failure.found, "a stripe is not whole yet");
-                    self.repairs.failed(stripe, failure, now);
-                    let mut state = self.repairs.lock();
-                    state.queued = state.queued.saturating_sub(1);
-                }
-            }
+            self.repairs.ended(stripe, result, now.saturating_sub(began), now);
         }
         let mut state = self.repairs.lock();
         state.current = None;

@@ -144,19 +144,14 @@ impl<W: World> Engine<W> {
         let own = self.membership.own_pair().map(|own| own.record);
         let is_own = |own: &PairRecord| own.pair == stored.state.pair;
         let Some(own) = own.filter(is_own) else { return Ok(()) };
-        match self.copy_from_partner(&own, key).await {
-            Ok(()) => {
-                tracing::info!(stripe = %key.stripe, index = %key.index, "taken from the partner");
-                let gone = Change::Remove(evidence_key(key));
-                self.disk.apply(vec![gone]).await.map_err(disk_refusal)
-            }
-            Err(refusal) => {
-                tracing::warn!(stripe = %key.stripe, index = %key.index, %refusal,
-                    "the partner has no good copy: it is rebuilt from its siblings");
-                self.bad.add(key, stored);
-                Ok(())
-            }
+        if let Err(refusal) = self.copy_from_partner(&own, key).await {
+            tracing::warn!(stripe = %key.stripe, index = %key.index, %refusal,
+                "the partner has no good copy: it is rebuilt from its siblings");
+            self.bad.add(key, stored);
+            return Ok(());
         }
+        let gone = Change::Remove(evidence_key(key));
+        self.disk.apply(vec![gone]).await.map_err(disk_refusal)
     }
 
     async fn copy_from_partner(&self, own: &PairRecord, key: ShardKey) -> Result<(), Refusal> {

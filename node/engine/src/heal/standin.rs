@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use defs_core::body::Body;
 use defs_core::format::{Format, FormatError, Reader, Writer};
 use defs_core::ids::{Epoch, NodeId, PairId};
-use defs_core::message::{ItemResult, Reason, Refusal, Request, Response};
+use defs_core::message::{Item, ItemResult, Reason, Refusal, Request, Response};
 use defs_core::network::PairRecord;
 use defs_core::port::{Change, Clock, Disk, DiskError, Peers, StateKey};
 use defs_core::receipt::SignedReceipt;
@@ -48,8 +49,30 @@ impl Format for StandIn {
     }
 }
 
+const KEY: &[u8] = b"standin/";
+
+/// Promises that members compare.
+const PROMISES_MAX: usize = 1 << 20;
+
 fn prefix(key: &RecordKey) -> Vec<u8> {
-    [b"standin/".as_slice(), &key.encode()].concat()
+    [KEY, &key.encode()].concat()
+}
+
+/// A stored promise as members compare it.
+fn item_of((key, stand_in): &(StateKey, Bytes)) -> Option<Item> {
+    let (key, lost) = key.0.strip_prefix(KEY)?.split_last_chunk::<16>()?;
+    let file = RecordKey::decode(key).ok()?.file;
+    let digest = StandIn::decode(stand_in).ok()?.by.0;
+    Some(Item { name: [&file.0, key, lost].concat(), digest })
+}
+
+/// The promise that an item tells.
+fn promise_of(item: &Item) -> Option<(RecordKey, StandIn)> {
+    let (file, rest) = item.name.split_first_chunk::<32>()?;
+    let (key, lost) = rest.split_last_chunk::<16>()?;
+    let key = RecordKey::decode(key).ok()?;
+    let stand_in = StandIn { lost: PairId(*lost), by: PairId(item.digest) };
+    (key.file.0 == *file).then_some((key, stand_in))
 }
 
 fn state_key(key: &RecordKey, lost: &PairId) -> StateKey {
@@ -98,6 +121,30 @@ impl<W: World> Engine<W> {
         self.disk.apply(keys.iter().map(change).collect()).await.map_err(disk_refusal)?;
         self.has_stand_ins.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// All promises of this node about records of files that begin with `prefix`.
+    pub(crate) async fn stand_in_items(&self, prefix: &[u8]) -> Result<Vec<Item>, Refusal> {
+        if !self.has_stand_ins.load(Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
+        let stored = self.disk.scan(StateKey(KEY.to_vec()), PROMISES_MAX);
+        let stored = stored.await.map_err(disk_refusal)?;
+        Ok(stored.iter().filter_map(item_of).filter(|item| item.name.starts_with(prefix)).collect())
+    }
+
+    /// Takes over promises of the partner. Of two about one record the one counts whose pair
+    /// lives.
+    pub(crate) async fn take_stand_ins(&self, items: &[Item]) -> Result<u64, Refusal> {
+        let mut taken = 0;
+        for (key, theirs) in items.iter().filter_map(promise_of) {
+            let mine = self.stand_ins(&key).await?.into_iter().find(|one| one.lost == theirs.lost);
+            if mine.is_none_or(|mine| self.lost.is_lost(&mine.by)) {
+                self.remember(&[key], theirs).await?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
     }
 
     /// One pass over the records that are here: each of which a pair of its set is lost, and
@@ -380,5 +427,23 @@ impl<W: World> Engine<W> {
         let mirrored =
             Request::TakeRecords { pair, epoch, lost, records: records.clone(), forward: false };
         Ok(Response::Written(self.keep_at_both(&own, &records, checked, mirrored).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use defs_core::ids::FileId;
+
+    #[test]
+    fn a_promise_is_told_in_an_item_and_read_back() {
+        let key = RecordKey::manifest(FileId([3; 32]), 258);
+        let promise = StandIn { lost: PairId([4; 16]), by: PairId([5; 16]) };
+        let stored = (state_key(&key, &promise.lost), promise.encode().into());
+        let item = item_of(&stored).unwrap();
+        assert_eq!(item.name.len(), defs_core::message::ITEM_NAME_MAX, "the longest name there is");
+        assert_eq!(promise_of(&item), Some((key, promise)));
+        let of_another_file = Item { name: [&[9; 32], &item.name[32..]].concat(), ..item };
+        assert_eq!(promise_of(&of_another_file), None);
     }
 }

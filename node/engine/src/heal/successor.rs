@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use defs_core::body::Body;
 use defs_core::format::Format;
-use defs_core::ids::{Epoch, NodeId};
+use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
 use defs_core::network::{Activity, PairRecord, SignedPairRecord};
 use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, StateKey};
@@ -20,12 +20,13 @@ use defs_pairing::witness;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::confirm::Parting;
 use crate::heal::sync::sync_change;
 use crate::membership::{check_pair, draw};
 use crate::refuse::refuse;
 
 /// Of an epoch's witnesses, so many must agree to a change that one member doesn't sign.
-const WITNESSES_NEEDED: usize = 2;
+pub(crate) const WITNESSES_NEEDED: usize = 2;
 
 /// The successor that this node proposes, with the signatures it has so far.
 fn proposal_key() -> StateKey {
@@ -76,6 +77,13 @@ impl<W: World> Engine<W> {
         };
         let signed = self.gather(own, proposal).await?;
         if check_pair_but_me(self, own, &signed) {
+            let _parting = match self.parting(partner, &signed) {
+                Ok(parting) => parting,
+                Err(refusal) => {
+                    tracing::debug!(%partner, %refusal, "the next epoch waits");
+                    return Ok(());
+                }
+            };
             return self.complete(own, signed).await;
         }
         let newcomer = signed.record.partner_of(&self.me);
@@ -89,6 +97,18 @@ impl<W: World> Engine<W> {
             return self.drop_proposal().await;
         }
         Ok(())
+    }
+
+    /// To be held while the successor without `gone` is signed, unless it agrees itself.
+    fn parting(
+        &self,
+        gone: NodeId,
+        signed: &SignedPairRecord,
+    ) -> Result<Option<Parting<'_>>, Refusal> {
+        if self.has_signature(signed, &gone) {
+            return Ok(None);
+        }
+        self.part_from(gone).map(Some)
     }
 
     /// A successor with a new member, which has signed it already.
@@ -254,14 +274,26 @@ impl<W: World> Engine<W> {
             self.watch.leave(gone, Leave::Replaced, self.clock.elapsed());
         }
         self.enter(signed.clone());
-        // The other member need not wait for the gossip.
-        if let Some(other) = signed.record.partner_of(&self.me) {
-            let tell = Request::Propose(Box::new(signed));
-            if let Err(error) = self.peers.call(other, tell, Body::empty()).await {
-                tracing::debug!(%other, %error, "the new epoch was not told directly");
-            }
-        }
+        self.count_on_partner(&signed.record);
+        self.tell_partner(signed).await;
         Ok(())
+    }
+
+    /// The epoch has just begun with this node's signature. The other member can't go on
+    /// without this node before it has entered the epoch, and gives its word when it does.
+    fn count_on_partner(&self, record: &PairRecord) {
+        if let Some(partner) = record.partner_of(&self.me) {
+            self.confirmations.got(record, partner, self.clock.elapsed());
+        }
+    }
+
+    /// The other member need not wait for the gossip.
+    async fn tell_partner(&self, signed: SignedPairRecord) {
+        let Some(other) = signed.record.partner_of(&self.me) else { return };
+        let tell = Request::Propose(Box::new(signed));
+        if let Err(error) = self.peers.call(other, tell, Body::empty()).await {
+            tracing::debug!(%other, %error, "the new epoch was not told directly");
+        }
     }
 
     /// New witnesses where too few of the present ones are heard: both members sign.
@@ -346,11 +378,17 @@ impl<W: World> Engine<W> {
         if !is_members {
             return Err(refuse(Reason::NotAllowed, "a member proposes its pair's next epoch"));
         }
-        match self.part_in(&before, record)? {
-            Part::Newcomer => self.may_join(&before, record).await?,
-            Part::Member => self.may_change(caller, &before, record)?,
-            Part::Witness => self.may_evict(caller, &before, record).await?,
-        }
+        let _parting = match self.part_in(&before, record)? {
+            Part::Newcomer => {
+                self.may_join(&before, record).await?;
+                None
+            }
+            Part::Member => {
+                self.may_change(caller, &before, record)?;
+                None
+            }
+            Part::Witness => Some(self.may_evict(caller, &before, record).await?),
+        };
         let signature = self.sign_once(&proposal.record).await?;
         proposal.signatures.retain(|known| known.key != signature.key);
         proposal.signatures.truncate(6);
@@ -433,7 +471,7 @@ impl<W: World> Engine<W> {
         caller: NodeId,
         before: &PairRecord,
         record: &PairRecord,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Parting<'_>, Refusal> {
         let partner = before.partner_of(&caller);
         let Some(gone) = partner.filter(|gone| record.role_of(gone).is_none()) else {
             return Err(refuse(Reason::NotAllowed, "both members can sign that themselves"));
@@ -456,7 +494,7 @@ impl<W: World> Engine<W> {
         let absent = self.tries.absent_for(&gone);
         // The member began to ask when it suspected: the witness has seen nearly as much.
         if is_wanted || absent >= self.config.timings.watch.replace_after() / 2 {
-            return Ok(());
+            return self.part_from(gone);
         }
         let detail = format!("{gone} was not reached by this node for {absent:.1?} only");
         Err(refuse(Reason::Busy, detail))
@@ -470,6 +508,10 @@ impl<W: World> Engine<W> {
             || self.membership.own_pair().is_some()
         {
             return Err(refuse(Reason::NotAllowed, "this node has not promised to join"));
+        }
+        if let Some(partner) = signed.record.partner_of(&self.me) {
+            // It counts on that since it signed, see `count_on_partner`.
+            self.give_word(partner)?;
         }
         let mut changes = self.own_pair_changes(&signed);
         changes.extend([sync_change(signed.record.epoch), self.promise_kept()]);
@@ -488,42 +530,47 @@ impl<W: World> Engine<W> {
         let PairRecord { pair, epoch, .. } = promise.record;
         let proposer = promise.record.primary();
         let after = Epoch(epoch.0.saturating_sub(1));
-        let asked =
-            self.call_within(proposer, Request::History { pair, after }, self.config.timings.probe);
-        let records = match asked.await.map(|reply| reply.response) {
-            Ok(Response::History(records)) => records,
-            Ok(_) => return,
-            Err(error) => {
-                tracing::debug!(%proposer, %error, "a promise can't be settled yet");
-                return;
-            }
-        };
+        let Some(records) = self.history_of(proposer, pair, after).await else { return };
         let before = self.membership.pair(&pair).map(|known| known.record);
-        for signed in records {
-            let is_valid = check_pair(&self.network, before.as_ref(), &signed, &self.checker);
-            if signed.record == promise.record && is_valid.is_ok() {
+        let settled = records.into_iter().find(|signed| {
+            let is_valid = check_pair(&self.network, before.as_ref(), signed, &self.checker);
+            is_valid.is_ok() && (signed.record == promise.record || signed.record.epoch >= epoch)
+        });
+        match settled {
+            Some(signed) if signed.record == promise.record => {
                 if let Err(error) = self.join(signed).await {
                     tracing::warn!(%pair, %error, "failed to join");
                 }
-                return;
             }
             // Another successor: this one will never be.
-            if signed.record.epoch >= epoch && is_valid.is_ok() {
-                return self.forget_promise().await;
-            }
+            Some(_) => self.forget_promise().await,
+            None if self.still_proposes(proposer, pair, epoch).await => {}
+            None => self.forget_promise().await,
         }
-        if !self.still_proposes(proposer, pair, epoch).await {
-            self.forget_promise().await;
+    }
+
+    /// What `node` knows of the pair's epochs after `after`, if it answers.
+    async fn history_of(
+        &self,
+        node: NodeId,
+        pair: PairId,
+        after: Epoch,
+    ) -> Option<Vec<SignedPairRecord>> {
+        let request = Request::History { pair, after };
+        match self.call_within(node, request, self.config.timings.probe).await {
+            Ok(reply) => match reply.response {
+                Response::History(records) => Some(records),
+                _ => None,
+            },
+            Err(error) => {
+                tracing::debug!(%node, %error, "a pair's epochs can't be asked for");
+                None
+            }
         }
     }
 
     /// Whether the proposer still works on the epoch. Silence is no answer.
-    async fn still_proposes(
-        &self,
-        proposer: NodeId,
-        pair: defs_core::ids::PairId,
-        epoch: Epoch,
-    ) -> bool {
+    async fn still_proposes(&self, proposer: NodeId, pair: PairId, epoch: Epoch) -> bool {
         let asked = Request::Heartbeat { pair, epoch };
         match self.call_within(proposer, asked, self.config.timings.probe).await {
             Ok(_) => true,
@@ -538,6 +585,7 @@ impl<W: World> Engine<W> {
         if self.membership.learn_pair(signed.clone()).is_ok() {
             self.membership.heard_partner(self.clock.elapsed());
             self.peers.publish(Gossip::Pair(Box::new(signed)));
+            self.entered.notify_one();
         }
     }
 }

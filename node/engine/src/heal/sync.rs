@@ -46,6 +46,7 @@ pub(crate) struct Brought {
     pub(crate) bytes: u64,
     pub(crate) records: u64,
     pub(crate) tombstones: u64,
+    pub(crate) promises: u64,
 }
 
 impl<W: World> Engine<W> {
@@ -86,22 +87,23 @@ impl<W: World> Engine<W> {
                 () = self.sync_wanted.notified() => {}
                 () = self.clock.sleep(self.config.timings.compare) => {}
             }
-            let Some(own) = self.membership.own_pair().map(|own| own.record) else { continue };
-            let Some(partner) = own.partner_of(&self.me) else { continue };
-            match self.compare(&own, partner).await {
-                Ok(brought) => {
-                    if brought != Brought::default() {
-                        tracing::info!(pair = %own.pair, ?brought, "taken over from the partner");
-                    }
-                    self.end_sync(&own).await;
-                }
-                Err(error) => {
-                    tracing::debug!(pair = %own.pair, %error, "not compared to the end");
-                    self.clock.sleep(AGAIN_AFTER).await;
-                    self.sync_wanted.notify_one();
-                }
+            if let Err(error) = self.compare_with_partner().await {
+                tracing::debug!(%error, "not compared to the end");
+                self.clock.sleep(AGAIN_AFTER).await;
+                self.sync_wanted.notify_one();
             }
         }
+    }
+
+    async fn compare_with_partner(&self) -> Result<(), Refusal> {
+        let Some(own) = self.membership.own_pair().map(|own| own.record) else { return Ok(()) };
+        let Some(partner) = own.partner_of(&self.me) else { return Ok(()) };
+        let brought = self.compare(&own, partner).await?;
+        if brought != Brought::default() {
+            tracing::info!(pair = %own.pair, ?brought, "taken over from the partner");
+        }
+        self.end_sync(&own).await;
+        Ok(())
     }
 
     async fn end_sync(&self, own: &PairRecord) {
@@ -177,6 +179,7 @@ impl<W: World> Engine<W> {
                     brought.tombstones += self.take_tombstones(own, partner, some).await?;
                 }
             }
+            ItemKind::StandIn => brought.promises += self.take_stand_ins(&items).await?,
             ItemKind::Record => {
                 let keys: Vec<_> = items.iter().filter_map(record_of).collect();
                 // One at a time would be slow, and many large ones don't fit an answer.
@@ -304,6 +307,10 @@ impl<W: World> Engine<W> {
                 lease_until: known.state.lease_until.max(state.lease_until),
                 ..state
             };
+            let claimed = self.claim(key);
+            let _claimed = claimed.ok_or_else(|| {
+                refuse(Reason::Busy, "this shard is being stored or removed just now")
+            })?;
             self.disk.apply(vec![Change::ShardState(key, state)]).await.map_err(disk_refusal)?;
             return Ok(None);
         }

@@ -86,11 +86,20 @@ impl<W: World> Engine<W> {
     }
 
     /// Whether `epoch` is still the newest of `pair`, as far as this node knows and has signed.
-    pub(crate) async fn confirm(&self, pair: PairId, epoch: Epoch) -> Result<Response, Refusal> {
+    pub(crate) async fn confirm(
+        &self,
+        caller: NodeId,
+        pair: PairId,
+        epoch: Epoch,
+    ) -> Result<Response, Refusal> {
         let known = self.membership.pair(&pair).map(|known| known.record);
+        let is_members = known.as_ref().is_some_and(|known| known.role_of(&caller).is_some());
+        if is_members {
+            self.give_word(caller)?;
+        }
         let is_newest =
             known.is_some_and(|known| known.epoch == epoch && known.witnesses.contains(&self.me));
-        if !is_newest || self.has_signed_after(&pair, epoch).await? {
+        if !is_members || !is_newest || self.has_signed_after(&pair, epoch).await? {
             return Err(refuse(Reason::WrongEpoch, "this node does not confirm that epoch"));
         }
         Ok(Response::Done)

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use defs_codec::SealedStripe;
 use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex};
-use defs_core::message::{KeepStripe, Reason, Request, Response, ShardKey};
+use defs_core::message::{KeepStripe, PairView, Reason, Request, Response, ShardKey};
 use defs_core::network::PairRecord;
-use defs_core::port::Disk as _;
+use defs_core::port::{Disk as _, StateKey};
 use defs_core::record::Content;
 use defs_core::statement::{Commit, Tombstone};
+use defs_core::wish::Want;
 use defs_engine::Timings;
 use defs_identity::sign_statement;
 use defs_pairing::detector;
@@ -132,6 +133,122 @@ async fn a_spare_takes_the_place_of_a_lost_primary_and_the_mirror_leads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_of_a_pair_that_was_left_goes_when_both_members_have_shown_theirs() {
+    let timings = Timings {
+        expire: Duration::from_secs(10),
+        keep_superseded: Duration::from_secs(60),
+        ..quick()
+    };
+    let mut net = Net::timed(7, timings).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let [survivor, gone] = pair.members;
+    let stripe = owner.stripe(b"handed over", (1, 0), 1);
+    put(&net, &owner, &stripe, &[&pair]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let disk = net.kill(&gone);
+    net.until("the new member has it", |net| {
+        let table = net.nodes[&survivor].engine.table();
+        let whole =
+            |view: &PairView| view.record.record.epoch > Epoch(1) && view.alive == [true; 2];
+        table.pairs.iter().any(whole)
+    })
+    .await;
+    let newcomer = epoch_of(&net, &survivor, &pair.pair).unwrap().mirror();
+    assert_eq!(holders(&net, key).await, BTreeSet::from([survivor, newcomer]));
+    net.net.cut(gone, newcomer);
+    net.start_again(gone, disk).await;
+    net.pass(Duration::from_secs(150)).await;
+    assert!(holders(&net, key).await.contains(&gone), "only one has shown its copy");
+    net.net.heal(gone, newcomer);
+    net.pass(Duration::from_secs(30)).await;
+    assert_eq!(holders(&net, key).await, BTreeSet::from([survivor, newcomer]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_a_pair_that_was_left_goes_when_its_owner_deletes_it() {
+    let timings = Timings {
+        expire: Duration::from_secs(10),
+        keep_superseded: Duration::from_secs(60),
+        ..quick()
+    };
+    let mut net = Net::timed(7, timings).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let [survivor, gone] = pair.members;
+    let stripe = owner.stripe(b"deleted meanwhile", (1, 0), 1);
+    put(&net, &owner, &stripe, &[&pair]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let disk = net.kill(&gone);
+    net.until("the pair has a new epoch", |net| {
+        epoch_of(net, &survivor, &pair.pair).is_some_and(|own| own.epoch > Epoch(1))
+    })
+    .await;
+    let tombstone = Tombstone { stripe: key.stripe };
+    let tombstone = sign_statement(&owner.key, &net.network, tombstone);
+    let delete = Request::Delete { tombstones: vec![tombstone], both: true };
+    owner.ask(survivor, delete).await.unwrap();
+    net.start_again(gone, disk).await;
+    assert_eq!(holders(&net, key).await, BTreeSet::from([gone]));
+    net.pass(Duration::from_secs(120)).await;
+    assert!(holders(&net, key).await.is_empty());
+}
+
+/// A member that hears nobody can't know whether the others go on without it. What it says
+/// of records was true once: so it says nothing before anybody can have gone on.
+#[tokio::test(start_paused = true)]
+async fn who_is_cut_off_says_nothing_of_records_before_the_others_go_on_without_it() {
+    let net = Net::timed(7, quick()).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let [survivor, cut_off] = pair.members;
+    let record = owner.record(1, 1, Content::Sealed(vec![7; 100]), &[pair.pair]);
+    let keys = vec![record.key];
+    owner.write(&owner.sign(record), &pair).await.unwrap();
+    owner.log_in(survivor).await;
+    owner.log_in(cut_off).await;
+    let read = |node| owner.ask(node, Request::ReadRecords { keys: keys.clone() });
+    assert!(read(cut_off).await.is_ok());
+    net.net.isolate(cut_off);
+    let began = tokio::time::Instant::now();
+    let mut last_word = began;
+    let has_successor =
+        || epoch_of(&net, &survivor, &pair.pair).is_some_and(|own| own.epoch == Epoch(2));
+    while !has_successor() {
+        assert!(began.elapsed() < Duration::from_mins(2), "nobody goes on");
+        if read(cut_off).await.is_ok() {
+            last_word = tokio::time::Instant::now();
+        }
+        // Its witnesses vouch for the one that is left: reads of records go on.
+        assert!(matches!(read(survivor).await, Ok(Response::Records(_))));
+        net.pass(Duration::from_millis(100)).await;
+    }
+    let window = quick().confirm_window();
+    assert!(last_word - began <= window, "{:?}", last_word - began);
+    assert!(last_word.elapsed() >= window, "{:?}", last_word.elapsed());
+    assert_eq!(reason(read(cut_off).await), Reason::Busy);
+    assert!(matches!(read(survivor).await, Ok(Response::Records(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_told_lately_that_its_epoch_is_the_newest_is_not_replaced_yet() {
+    let mut net = Net::timed(7, quick()).await;
+    let pair = net.pairs().remove(0);
+    let [survivor, gone] = pair.members;
+    net.kill(&gone);
+    // A person says that it never comes back: nobody waits for its return.
+    net.wish(&survivor, gone, Want::Lost);
+    let began = tokio::time::Instant::now();
+    net.until("the pair has a new epoch", |net| {
+        epoch_of(net, &survivor, &pair.pair).is_some_and(|own| own.epoch == Epoch(2))
+    })
+    .await;
+    let (waited, window) = (began.elapsed(), quick().confirm_window());
+    assert!(waited >= 2 * window - Duration::from_secs(2), "{waited:?}");
+    assert!(waited < quick().watch.replace_after(), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_member_that_comes_back_after_it_was_replaced_is_refused_and_becomes_a_spare() {
     let mut net = Net::timed(7, quick()).await;
     let pair = net.pairs().remove(0);
@@ -167,15 +284,11 @@ async fn a_member_that_comes_back_in_time_stays_and_catches_up() {
     // It comes back without what it had, as after a disk was repaired.
     let disk = Arc::new(MemoryDisk::new(CAPACITY, net.network));
     let primary = pair.primary();
-    let record = net
-        .disk(&primary)
-        .get(defs_core::port::StateKey([b"pair/".as_slice(), &pair.pair.0].concat()));
+    let record = net.disk(&primary).get(StateKey([b"pair/".as_slice(), &pair.pair.0].concat()));
     let record = record.await.unwrap().unwrap();
-    let state = defs_core::port::StateKey([b"pair/".as_slice(), &pair.pair.0].concat());
+    let state = StateKey([b"pair/".as_slice(), &pair.pair.0].concat());
     disk.apply(vec![defs_core::port::Change::Put(state, record)]).await.unwrap();
-    for (key, card) in
-        net.disk(&primary).scan(defs_core::port::StateKey(b"card/".to_vec()), 99).await.unwrap()
-    {
+    for (key, card) in net.disk(&primary).scan(StateKey(b"card/".to_vec()), 99).await.unwrap() {
         disk.apply(vec![defs_core::port::Change::Put(key, card.to_vec())]).await.unwrap();
     }
     net.start_again(mirror, disk).await;
@@ -302,8 +415,8 @@ async fn the_newest_version_of_a_record_outlives_the_pairs_that_had_it() {
         nodes
     };
     let named: BTreeSet<_> = pairs[..3].iter().flat_map(|pair| pair.members).collect();
-    for lost in 0..2 {
-        for member in pairs[lost].members {
+    for (lost, pair) in pairs.iter().enumerate().take(2) {
+        for member in pair.members {
             net.kill(&member);
         }
         let began = tokio::time::Instant::now();
@@ -325,6 +438,39 @@ async fn the_newest_version_of_a_record_outlives_the_pairs_that_had_it() {
         has_later += usize::from(heads.iter().any(|head| head.body.counter == 6));
     }
     assert_eq!(has_later, 6, "its own pair and two that stand in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_member_takes_over_what_its_pair_has_promised_to_pass_on() {
+    let mut net = Net::timed(9, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let set: Vec<_> = pairs[..3].iter().map(|pair| pair.pair).collect();
+    let record = owner.sign(owner.record(1, 1, Content::Sealed(vec![1; 100]), &set));
+    for pair in &pairs[..3] {
+        owner.write(&record, pair).await.unwrap();
+    }
+    for member in pairs[0].members {
+        net.kill(&member);
+    }
+    let promises = async |net: &Net, node: &NodeId| {
+        net.disk(node).scan(StateKey(b"standin/".to_vec()), 9).await.unwrap()
+    };
+    let [gone, survivor] = pairs[1].members;
+    let began = tokio::time::Instant::now();
+    while promises(&net, &gone).await.is_empty() || promises(&net, &survivor).await.is_empty() {
+        assert!(began.elapsed() < Duration::from_mins(5), "nobody stands in");
+        net.pass(Duration::from_secs(1)).await;
+    }
+    net.kill(&gone);
+    net.until("the pair is whole again", |net| {
+        let table = net.nodes[&survivor].engine.table();
+        let mut views = table.pairs.iter().filter(|view| view.record.record.pair == pairs[1].pair);
+        views.any(|view| view.record.record.epoch > Epoch(1) && view.alive == [true; 2])
+    })
+    .await;
+    let newcomer = epoch_of(&net, &survivor, &pairs[1].pair).unwrap().mirror();
+    assert_eq!(promises(&net, &newcomer).await, promises(&net, &survivor).await);
 }
 
 /// Reads everything back every ten minutes.

@@ -16,6 +16,7 @@ use defs_core::port::{Clock as _, Peers, Randomness, Reply};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Lock, Operations, Session, Signed, Statement as _};
 use defs_core::stripe::{ShardHead, StripeDescriptor};
+use defs_core::wish::{SignedWish, Want, Wish};
 use defs_engine::{Engine, EngineConfig, Timings, World};
 use defs_identity::script::lock_p2pkh;
 use defs_identity::{Address, SecretKey, sign_statement};
@@ -145,6 +146,13 @@ impl Net {
         let node = self.nodes.remove(node).unwrap();
         node.stop.cancel();
         node.disk
+    }
+
+    /// A person's word about `of`, told to one node.
+    pub(crate) fn wish(&self, to: &NodeId, of: NodeId, want: Want) {
+        let wish = Wish { node: of, want, sequence: self.clock.now().0 };
+        let signature = self.invite.sign(&wish.statement(&self.network)).0;
+        assert!(self.nodes[to].engine.take_wish(SignedWish { wish, signature }));
     }
 
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
