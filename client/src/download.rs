@@ -244,7 +244,11 @@ impl<W: World> Download<'_, W> {
                 let slice = number;
                 number += 1;
                 let part = asked.start.max(here.start)..asked.end.min(here.end);
-                let skip = written.get(&slice).is_some_and(|before| *before == entry);
+                // Where its shards are may have been written anew since.
+                let is_same = |before: &SliceEntry| {
+                    (before.stripe, before.digest) == (entry.stripe, entry.digest)
+                };
+                let skip = written.get(&slice).is_some_and(is_same);
                 if part.is_empty() || skip {
                     continue;
                 }

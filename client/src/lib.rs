@@ -19,6 +19,7 @@ pub mod place;
 pub mod ports;
 pub mod progress;
 pub mod records;
+mod rewrite;
 mod small;
 pub mod ticket;
 mod upload;

@@ -4,6 +4,6 @@ mod ask;
 mod read;
 mod write;
 
-pub(crate) use read::Sought;
+pub(crate) use read::{Found, Sought};
 pub use read::{FoundBy, Lookup, ReadRecordError};
 pub use write::WriteRecordsError;

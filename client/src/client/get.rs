@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use defs_core::ids::{Digest, NetworkId};
 use defs_core::port::{Clock, Compute, Peers, Randomness};
@@ -20,6 +21,9 @@ use crate::ports::World;
 use crate::progress::{Phase, Watcher};
 use crate::records::Lookup;
 use crate::ticket::Ticket;
+
+/// How long a manifest may take to be brought up to date after a file was got.
+const REWRITE_MAX: Duration = Duration::from_secs(10);
 
 /// Which file is meant.
 #[derive(Debug)]
@@ -158,7 +162,23 @@ impl<W: World> Shared<W> {
         let done = download.run(range, &mut writer).await?;
         writer.finish().await?;
         watcher.enters(Phase::Done);
+        self.note_moves(&open).await;
         Ok(got(open, done, None))
+    }
+
+    /// The file is there already: what its manifest says is for the next reader.
+    async fn note_moves(&self, file: &OpenFile) {
+        let limit = self.nodes.world.clock().sleep(REWRITE_MAX);
+        tokio::select! {
+            biased;
+            result = self.nodes.rewrite_moved(file) => {
+                if let Err(error) = result {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, "the manifest still names pairs that are gone");
+                }
+            }
+            () = limit => tracing::debug!("no time to write where shards have moved to"),
+        }
     }
 
     /// The ticket that is meant.
@@ -211,6 +231,7 @@ impl<W: World> Shared<W> {
             Ok(Ok(done)) => {
                 journal.move_to(claim, TaskState::Done, None).await?;
                 watcher.enters(Phase::Done);
+                self.note_moves(&open).await;
                 Ok(got(open, done, Some(claim.task)))
             }
         }

@@ -140,23 +140,49 @@ pub(crate) fn seal_pages(
     mut salts: impl FnMut() -> [u8; 32],
 ) -> Vec<Record> {
     let Version { file_random, before, set } = version;
-    let seal_page = |(number, page): (u32, &ManifestPage)| {
-        let key = RecordKey::manifest(file.file, number);
-        let (counter, salt) = (before.counter.saturating_add(1), salts());
-        let sealing = file.key.record_key(&key, counter, &salt);
+    let seal_one = |(number, page): (u32, &ManifestPage)| {
         let parent = before.hashes.get(usize::try_from(number).unwrap_or(usize::MAX));
-        Record {
-            key,
-            counter,
+        let follows = Follows {
+            counter: before.counter,
             parents: parent.copied().into_iter().collect(),
-            set: set.clone(),
-            lock: file.lock.lock.clone(),
+            set,
             file_random,
-            salt,
-            content: Content::Sealed(seal(sealing, LABEL, &page.encode())),
-        }
+        };
+        seal_page((number, page), file, follows, salts())
     };
-    (0..).zip(pages).map(seal_page).collect()
+    (0..).zip(pages).map(seal_one).collect()
+}
+
+/// What a version of one page follows, and where it goes.
+#[derive(Debug)]
+pub(crate) struct Follows<'a> {
+    /// The highest of its parents.
+    pub(crate) counter: u64,
+    pub(crate) parents: Vec<Digest>,
+    pub(crate) set: &'a RecordSet,
+    pub(crate) file_random: [u8; 32],
+}
+
+/// Seals one page into a record, to be signed. `salt` is fresh.
+pub(crate) fn seal_page(
+    (number, page): (u32, &ManifestPage),
+    file: &FileContext,
+    follows: Follows<'_>,
+    salt: [u8; 32],
+) -> Record {
+    let key = RecordKey::manifest(file.file, number);
+    let counter = follows.counter.saturating_add(1);
+    let sealing = file.key.record_key(&key, counter, &salt);
+    Record {
+        key,
+        counter,
+        parents: follows.parents,
+        set: follows.set.clone(),
+        lock: file.lock.lock.clone(),
+        file_random: follows.file_random,
+        salt,
+        content: Content::Sealed(seal(sealing, LABEL, &page.encode())),
+    }
 }
 
 /// Signs records of one lock, many with one signature.

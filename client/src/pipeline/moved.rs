@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use defs_core::body::Body;
 use defs_core::digest::stripe_locator;
-use defs_core::ids::{PairId, ShardIndex, SliceNo, StripeId};
-use defs_core::manifest::SliceEntry;
+use defs_core::ids::{FileId, PairId, ShardIndex, SliceNo, StripeId};
+use defs_core::manifest::{PAGE_SLICES, SliceEntry};
 use defs_core::message::{Request, Response, ShardKey};
 
 use super::FileContext;
@@ -27,8 +27,17 @@ pub(crate) struct Moves(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    known: BTreeMap<ShardKey, PairId>,
+    /// The pair, and whether its bytes were part of a slice that turned out to be right.
+    known: BTreeMap<ShardKey, (PairId, Trust)>,
     order: VecDeque<ShardKey>,
+    /// Pages of manifests that don't say yet what was proven.
+    unwritten: BTreeSet<(FileId, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Said,
+    Proven,
 }
 
 impl Moves {
@@ -41,9 +50,63 @@ impl Moves {
         let state = self.lock();
         let at = |(index, pair): (u8, &PairId)| {
             let key = ShardKey { stripe: entry.stripe, index: ShardIndex(index) };
-            state.known.get(&key).copied().unwrap_or(*pair)
+            state.known.get(&key).map_or(*pair, |(pair, _)| *pair)
         };
         (0_u8..).zip(&entry.pairs).map(at).collect()
+    }
+
+    /// Notes that these shards gave slice `number` of `file` as it was put, from where they
+    /// were thought to be.
+    pub(crate) fn prove(
+        &self,
+        (file, number): (FileId, SliceNo),
+        stripe: StripeId,
+        indices: impl Iterator<Item = ShardIndex>,
+    ) {
+        let mut state = self.lock();
+        for index in indices {
+            let Some((_, trust)) = state.known.get_mut(&ShardKey { stripe, index }) else {
+                continue;
+            };
+            if *trust == Trust::Said {
+                *trust = Trust::Proven;
+                let page = usize::try_from(number.0).unwrap_or(usize::MAX) / PAGE_SLICES;
+                state.unwritten.insert((file, u32::try_from(page).unwrap_or(u32::MAX)));
+            }
+        }
+        while state.unwritten.len() > MOVES_MAX {
+            state.unwritten.pop_first();
+        }
+    }
+
+    /// Pages of a file's manifest that are behind what was proven.
+    pub(crate) fn unwritten(&self, file: FileId) -> Vec<u32> {
+        let state = self.lock();
+        let pages = state.unwritten.range((file, 0)..=(file, u32::MAX));
+        pages.map(|(_, page)| *page).collect()
+    }
+
+    pub(crate) fn written(&self, file: FileId, page: u32) {
+        self.lock().unwritten.remove(&(file, page));
+    }
+
+    /// Puts the pairs whose bytes were right in the place of those of the manifest. Whether
+    /// anything changed.
+    pub(crate) fn settle(&self, slices: &mut [SliceEntry]) -> bool {
+        let state = self.lock();
+        let mut changed = false;
+        for slice in slices {
+            for (index, pair) in (0_u8..).zip(&mut slice.pairs) {
+                let key = ShardKey { stripe: slice.stripe, index: ShardIndex(index) };
+                if let Some((now, Trust::Proven)) = state.known.get(&key)
+                    && now != pair
+                {
+                    *pair = *now;
+                    changed = true;
+                }
+            }
+        }
+        changed
     }
 
     /// Puts the pairs that are known now in the place of those of the manifest.
@@ -57,7 +120,7 @@ impl Moves {
         let mut state = self.lock();
         for (index, pair) in found {
             let key = ShardKey { stripe, index: *index };
-            if state.known.insert(key, *pair).is_none() {
+            if state.known.insert(key, (*pair, Trust::Said)).is_none() {
                 state.order.push_back(key);
             }
         }
@@ -163,5 +226,31 @@ mod tests {
         }
         assert_eq!(moves.pairs_of(&entry(0)), entry(0).pairs);
         assert_eq!(moves.pairs_of(&entry(1))[1], PairId([9; 16]));
+    }
+
+    #[test]
+    fn only_what_was_proven_is_worth_writing_down() {
+        let (moves, stripe) = (Moves::default(), StripeId([7; 32]));
+        let [old, new, liar] = [1, 2, 3].map(|byte| PairId([byte; 16]));
+        let slice = SliceEntry {
+            length: 1,
+            digest: Digest([0; 32]),
+            salt: [0; 32],
+            stripe,
+            pairs: vec![old; 3],
+        };
+        moves.learn(stripe, &BTreeMap::from([(ShardIndex(0), new), (ShardIndex(1), liar)]));
+        let mut slices = [slice];
+        assert!(!moves.settle(&mut slices));
+        let (file, number) = (FileId([6; 32]), SliceNo(u32::try_from(PAGE_SLICES).unwrap()));
+        assert!(moves.unwritten(file).is_empty());
+        moves.prove((file, number), stripe, [ShardIndex(0), ShardIndex(2)].into_iter());
+        assert_eq!(moves.unwritten(file), [1]);
+        moves.written(file, 1);
+        moves.prove((file, number), stripe, [ShardIndex(0)].into_iter());
+        assert!(moves.unwritten(file).is_empty());
+        assert!(moves.settle(&mut slices));
+        assert_eq!(slices[0].pairs, [new, old, old]);
+        assert!(!moves.settle(&mut slices), "that is what it says already");
     }
 }

@@ -137,7 +137,12 @@ impl<W: World> Nodes<W> {
         let entry: SliceEntry = wanted.entry.clone();
         let opening = move || decrypt(coded, &key, number, &entry);
         Ok(match self.world.compute().run(opening).await {
-            Ok(slice) => Ok(Recovered { slice, decoded, used }),
+            Ok(slice) => {
+                let indices = used.iter().map(|(index, _)| *index);
+                let place = (wanted.file.file, wanted.number);
+                self.moves.prove(place, wanted.entry.stripe, indices);
+                Ok(Recovered { slice, decoded, used })
+            }
             Err(error) => {
                 tracing::warn!(slice = %number, error = &error as &dyn std::error::Error,
                     "shards open and are not what was put");

@@ -260,6 +260,7 @@ fn kind_of(request: &Request) -> &'static str {
         Request::OpenSession(_) => "session",
         Request::Table { .. } => "table",
         Request::Locate { .. } => "locate",
+        Request::Renew { .. } => "renew",
         _ => "other",
     }
 }

@@ -9,6 +9,7 @@ mod faults;
 mod forge;
 mod liars;
 mod memory;
+mod moved;
 mod node;
 mod resumed;
 mod round_trips;

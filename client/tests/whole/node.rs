@@ -112,6 +112,12 @@ impl Node {
         self.state.lock().unwrap().shards.clear();
     }
 
+    /// What `other` held is here, and there no more.
+    pub(crate) fn take_shards_of(&self, other: &Self) {
+        let moved = std::mem::take(&mut other.state.lock().unwrap().shards);
+        self.state.lock().unwrap().shards.extend(moved);
+    }
+
     pub(crate) fn forget_sessions(&self) {
         self.state.lock().unwrap().sessions.clear();
     }
