@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test lint fmt pages doc bench bench-parts e2e clean
+.PHONY: help bootstrap build demo test lint fmt pages doc bench bench-parts e2e kills clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-parts: build ## measure single functions of codec, store and swarm
 
 e2e: build ## run only the tests that start real processes
 	cargo nextest run --release --package defs-e2e --profile $(NEXTEST_PROFILE)
+
+kills: build ## kill runs of real nodes under load; RUNS=200 says how many, SEED=1 which
+	DEFS_KILL_RUNS=$(or $(RUNS),200) DEFS_KILL_SEED=$(or $(SEED),1) cargo nextest run --release --package defs-e2e --test kills --profile kills --no-capture
 
 clean: ## remove what was built
 	cargo clean

@@ -86,6 +86,8 @@ pub(crate) enum What {
     Small,
     /// Finding a file
     Lookups,
+    /// A member replaced, a pair rebuilt, and what readers notice
+    Healing,
 }
 
 /// How much is measured.
@@ -139,8 +141,8 @@ mod tests {
     #[test]
     fn what_is_named_alone_is_measured_alone() {
         let args = Args::parse_from(["defs-bench", "--quick", "--only", "parts,small"]);
-        let wanted = [What::Parts, What::Large, What::Small, What::Lookups];
-        assert_eq!(wanted.map(|what| args.wants(what)), [true, false, true, false]);
+        let wanted = [What::Parts, What::Large, What::Small, What::Lookups, What::Healing];
+        assert_eq!(wanted.map(|what| args.wants(what)), [true, false, true, false, false]);
         assert_eq!((args.dose().size, args.dose().files), (Size::mib(64), 500));
     }
 }

@@ -18,7 +18,7 @@ use crate::run::Ceilings;
 use crate::say;
 use crate::table::{Row, Wanted};
 
-const RS_SIZE: [&str; 6] = ["--mode", "rs-size", "--data", "10", "--parity", "4"];
+pub(crate) const RS_SIZE: [&str; 6] = ["--mode", "rs-size", "--data", "10", "--parity", "4"];
 const RS_PROPORTION: [&str; 2] = ["--mode", "rs-proportion"];
 
 /// Files that are put to see what is stored of them: enough that what a node's index

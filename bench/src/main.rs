@@ -4,6 +4,7 @@
 
 mod args;
 mod ceiling;
+mod healing;
 mod large;
 mod lookups;
 mod machine;

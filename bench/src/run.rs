@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::meter::{GIB, Spent};
 use crate::nodes::NODES;
 use crate::table::{Row, render};
-use crate::{large, lookups, parts, small, warm};
+use crate::{healing, large, lookups, parts, small, warm};
 
 /// What each way could come to; `None` where the parts were not measured.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,6 +67,10 @@ async fn figures(args: &Args, dose: Dose, machine: &Machine) -> Result<Vec<Row>>
     }
     if args.wants(What::Lookups) {
         rows.extend(lookups::measure(dose.lookups).await?);
+    }
+    if args.wants(What::Healing) {
+        // Its waits are for processes of their own: nothing else runs in this one.
+        rows.extend(tokio::task::block_in_place(|| healing::measure(dose.size))?);
     }
     Ok(rows)
 }

@@ -193,3 +193,55 @@ fn a_node_that_is_drained_leaves_its_pair_whole() {
     assert_ne!(refused.code, Some(0));
     assert!(refused.err.contains("no spare node has room"), "{}", refused.err);
 }
+
+#[test]
+fn three_pairs_one_after_the_other_are_rebuilt_among_fourteen_nodes() {
+    let user = hasty(14);
+    let (film, note) = (noise(1, 12 * MIB), noise(2, 50_000));
+    user.put_bytes("film", &film, &["--mode", "rs-size"]).unwrap();
+    user.put_bytes("note", &note, &["--mode", "file"]).unwrap();
+    for round in 0..3 {
+        destroy_a_pair(&user);
+        assert!(user.get_bytes("film").unwrap() == film, "at once in round {round}");
+        assert!(user.get_bytes("note").unwrap() == note, "at once in round {round}");
+        for name in ["film", "note"] {
+            eventually(&format!("{name} is safe again in round {round}"), WITHIN, || {
+                survives(&user, name).is_some_and(|pairs| pairs >= 1)
+            })
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", explained(&user, name)));
+        }
+        settled(&user);
+    }
+    assert!(user.get_bytes("film").unwrap() == film);
+    assert!(user.get_bytes("note").unwrap() == note);
+}
+
+#[test]
+fn a_node_whose_folder_was_wiped_is_a_new_node_and_takes_its_own_former_place() {
+    let user = hasty(4);
+    let bytes = noise(1, 8 * MIB);
+    user.put_bytes("album", &bytes, &["--mode", "slice"]).unwrap();
+    let pair = user.pairs().unwrap().into_iter().find(|pair| pair["state"] == "healthy").unwrap();
+    // The first node has the invite that admits the others.
+    let first = user.events(&["status"]).unwrap();
+    let first = first.iter().find(|node| node["name"] == "node-1").unwrap()["pid"].clone();
+    let wiped = if pair["mirror"]["pid"] == first { "primary" } else { "mirror" };
+    let folder = user.folder_of(&pair[wiped]["pid"]).unwrap();
+    user.kill(pair[wiped]["pid"].as_i64().unwrap()).unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    user.up(4).unwrap();
+    eventually("the pair is healthy with the new node", WITHIN, || {
+        user.pairs().unwrap().iter().any(|now| {
+            let ids = ["primary", "mirror"].map(|member| &now[member]["id"]);
+            now["id"] == pair["id"]
+                && now["state"] == "healthy"
+                && !ids.contains(&&pair[wiped]["id"])
+        })
+    })
+    .unwrap();
+    let other = if wiped == "mirror" { "primary" } else { "mirror" };
+    if pair[other]["pid"] != first {
+        user.kill(pair[other]["pid"].as_i64().unwrap()).unwrap();
+    }
+    assert!(user.get_bytes("album").unwrap() == bytes);
+}

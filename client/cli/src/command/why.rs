@@ -48,6 +48,9 @@ struct Why {
     rebuilding: bool,
     queued: u64,
     eta: Option<Duration>,
+    /// What the nodes have read to rebuild shards, and rebuilt, since they started.
+    bytes_read: u64,
+    bytes_rebuilt: u64,
     lost_pairs: BTreeSet<String>,
     frozen: Option<String>,
     /// Whether nodes of this machine could be asked.
@@ -77,6 +80,8 @@ impl Why {
             rebuilding: all().any(|one| names.contains(&one.current_stripe_id)),
             queued: all().map(|one| one.queued).sum(),
             eta: all().filter_map(|one| one.eta_ms).max().map(Duration::from_millis),
+            bytes_read: all().map(|one| one.bytes_read).sum(),
+            bytes_rebuilt: all().map(|one| one.bytes_rebuilt).sum(),
             lost_pairs: all()
                 .flat_map(|one| &one.lost_pairs)
                 .map(|lost| lost.pair_id.clone())
@@ -95,6 +100,7 @@ impl Why {
             "slices": status.slices.len(), "missing": missing, "hindered": self.hindered,
             "rebuilding": self.rebuilding, "queued": self.queued,
             "etaMs": self.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
+            "bytesRead": self.bytes_read, "bytesRebuilt": self.bytes_rebuilt,
             "lostPairs": self.lost_pairs, "frozen": self.frozen,
         })
     }
