@@ -37,7 +37,7 @@ use crate::heal::scrub::BadShards;
 use crate::heal::watch::Watch;
 use crate::heal::wishes::Wishes;
 use crate::heal::witness::Tries;
-use crate::locate::{Lookups, Query};
+use crate::locate::{Askers, Lookups, Query};
 use crate::membership::{CardError, Membership, News, PairError, check_card, check_pair};
 use crate::records::KeyLocks;
 use crate::refuse::reply;
@@ -68,6 +68,7 @@ pub struct Engine<W: World> {
     /// Held while a promise is made, and while it becomes a pair.
     pub(crate) forming: tokio::sync::Mutex<()>,
     pub(crate) lookups: Lookups,
+    pub(crate) askers: Askers,
     pub(crate) gate: Gate,
     pub(crate) metrics: NodeMetrics,
     pub(crate) untold: Untold,
@@ -184,6 +185,7 @@ impl<W: World> Engine<W> {
             key_locks: KeyLocks::default(),
             forming: tokio::sync::Mutex::default(),
             lookups: Lookups::default(),
+            askers: Askers::default(),
             gate: Gate::default(),
             metrics,
             untold: Untold::default(),
@@ -485,6 +487,9 @@ impl<W: World> Service for Engine<W> {
             Gossip::Wish(wish) => self.hear_wish(*wish),
             Gossip::Query { locator, asker, query } => {
                 if !self.membership.is_admitted(&asker) || asker == self.me {
+                    return Verdict::Ignore;
+                }
+                if !self.askers.may_ask(asker, self.clock.elapsed()) {
                     return Verdict::Ignore;
                 }
                 let question = Query { locator, asker, number: query };

@@ -309,6 +309,11 @@ impl Membership {
         state.cards.iter().map(|(node, known)| (*node, known.card.card.labels.clone())).collect()
     }
 
+    /// Nodes that are known.
+    pub(crate) fn size(&self) -> usize {
+        self.lock().cards.len()
+    }
+
     /// Bytes that `node` may still take, as it said last.
     pub(crate) fn room_of(&self, node: &NodeId) -> u64 {
         self.lock().cards.get(node).map_or(0, Known::room)

@@ -18,6 +18,7 @@ impl<W: World> Engine<W> {
         caller: NodeId,
         read: ReadShard,
     ) -> Result<Reply, Refusal> {
+        let began = self.clock.elapsed();
         let stored = self.disk.shard(read.key).await.map_err(disk_refusal)?.ok_or_else(|| {
             let detail =
                 format!("shard {} of stripe {} is not here", read.key.index, read.key.stripe);
@@ -40,6 +41,8 @@ impl<W: World> Engine<W> {
                 return Err(refuse(Reason::Busy, "too many shards are being read"));
             }
         };
+        let now = self.clock.elapsed();
+        self.pace.served(now.saturating_sub(began), now);
         self.metrics.shards_read.one();
         self.metrics.bytes_sent.add(bytes);
         let response = Response::Shard { length: stored.length };

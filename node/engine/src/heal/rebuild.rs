@@ -45,6 +45,10 @@ const QUEUE_MAX: usize = 65_536;
 /// Stripes whose failed repair is remembered.
 const FAILED_MAX: usize = 65_536;
 
+/// Where there are so few pairs all are asked at once: a broadcast would take longer, as it
+/// has to wait for those who answer last.
+const PAIRS_ASKED_FIRST: usize = 32;
+
 /// Pairs that are asked by name about one stripe.
 const PAIRS_ASKED_MAX: usize = 1000;
 
@@ -452,7 +456,12 @@ impl<W: World> Engine<W> {
         let locator = stripe_locator(&self.network, &descriptor.tag);
         let mut pairs: BTreeSet<PairId> = self.hints.pairs(&locator).into_iter().collect();
         pairs.extend(stored.head.watched.iter().map(|watched| watched.pair));
-        pairs.extend(self.broadcast(locator, Patience::AllAnswers).await?);
+        let all_pairs = self.membership.all_pairs();
+        if all_pairs.len() <= PAIRS_ASKED_FIRST {
+            pairs.extend(all_pairs.iter().map(|one| one.pair));
+        } else {
+            pairs.extend(self.broadcast(locator, Patience::AllAnswers).await?);
+        }
         let mine = self.disk.indices(need.stripe).await.map_err(disk_refusal)?;
         let mut census = Census::default();
         census.held.entry(stored.state.pair).or_default().extend(mine);
@@ -463,8 +472,7 @@ impl<W: World> Engine<W> {
         };
         if unknown(&census) && !census.is_deleted {
             // Nobody here knows where these were: whoever may have them is asked by name.
-            let others: BTreeSet<_> =
-                self.membership.all_pairs().iter().map(|one| one.pair).collect();
+            let others: BTreeSet<_> = all_pairs.iter().map(|one| one.pair).collect();
             let others: BTreeSet<_> =
                 others.difference(&pairs).copied().take(PAIRS_ASKED_MAX).collect();
             self.ask_pairs(&others, need.stripe, descriptor, &mut census).await?;

@@ -54,6 +54,25 @@ async fn locate(owner: &Owner, node: NodeId, locator: Locator) -> (Vec<PairId>, 
 }
 
 #[tokio::test(start_paused = true)]
+async fn in_a_large_network_the_hash_table_is_asked_before_everybody_is() {
+    let net = Net::with(4).await;
+    let (owner, pairs) = (net.owner(77), net.pairs());
+    let record = owner.record(1, 1, Content::Sealed(vec![1; 100]), &[pairs[0].pair]);
+    let locator = file_locator(&net.network, &record.key.file);
+    owner.write(&owner.sign(record), &pairs[0]).await.unwrap();
+    net.pass(Duration::from_secs(10)).await;
+    let asked = pairs[1].primary();
+    assert_eq!(locate(&owner, asked, locator).await, (vec![pairs[0].pair], Rung::Broadcast));
+    net.crowd(&asked, 300);
+    // Later than who asks again at once.
+    net.pass(Duration::from_secs(31)).await;
+    assert_eq!(locate(&owner, asked, locator).await, (vec![pairs[0].pair], Rung::Kademlia));
+    // What the table doesn't know is asked for everywhere.
+    let unknown = Locator([9; 32]);
+    assert_eq!(locate(&owner, asked, unknown).await, (vec![], Rung::Nowhere));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_asks_again_hears_everybody_so_a_lie_hides_nothing() {
     let net = Net::with(6).await;
     let (owner, pairs) = (net.owner(77), net.pairs());

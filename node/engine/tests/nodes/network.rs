@@ -10,9 +10,9 @@ use defs_core::body::Body;
 use defs_core::digest::file_id;
 use defs_core::geometry::Geometry;
 use defs_core::ids::{NetworkId, NodeId, PairId};
-use defs_core::message::{Hello, Reason, Refusal, Request, Response, StoreShard};
-use defs_core::network::{Admission, Genesis, Labels, PairRecord};
-use defs_core::port::{Clock as _, Peers, Randomness, Reply};
+use defs_core::message::{Gossip, Hello, Reason, Refusal, Request, Response, StoreShard};
+use defs_core::network::{Activity, Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard};
+use defs_core::port::{Clock as _, Peers, Randomness, Reply, Service as _, Verdict};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Lock, Operations, Session, Signed, Statement as _};
 use defs_core::stripe::{ShardHead, StripeDescriptor};
@@ -146,6 +146,29 @@ impl Net {
         let node = self.nodes.remove(node).unwrap();
         node.stop.cancel();
         node.disk
+    }
+
+    /// Tells a node of `count` others, which are nowhere.
+    pub(crate) fn crowd(&self, to: &NodeId, count: u16) {
+        for number in 0..count {
+            let mut seed = [0xcd; 32];
+            seed[..2].copy_from_slice(&number.to_le_bytes());
+            let key = SecretKey::from_seed(&seed);
+            let admission = Admission { node: key.public().node_id() }.statement(&self.network);
+            let card = NodeCard {
+                key: key.public().to_bytes(),
+                sequence: 1,
+                addresses: Vec::new(),
+                labels: Labels { host: format!("crowd-{number}"), ..Labels::default() },
+                capacity: 1,
+                used: 1,
+                activity: Activity::default(),
+                admission: self.invite.sign(&admission).0,
+            };
+            let signature = key.sign(&card.statement(&self.network)).0;
+            let card = Gossip::Card(Box::new(SignedCard { card, signature }));
+            assert_eq!(self.nodes[to].engine.hear(card), Verdict::PassOn);
+        }
     }
 
     /// A person's word about `of`, told to one node.
