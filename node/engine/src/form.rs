@@ -167,14 +167,34 @@ impl<W: World> Engine<W> {
     }
 
     /// What makes `signed` this node's own pair on its disk. The partner's card belongs to
-    /// it: a pair is recalled after a restart only with its members' cards.
-    pub(crate) fn own_pair_changes(&self, signed: &SignedPairRecord) -> Vec<Change> {
+    /// it: a pair is recalled after a restart only with its members' cards. So does what was
+    /// heard of the pair that this node was in before, or it would be in both.
+    fn own_pair_changes(&self, signed: &SignedPairRecord) -> Vec<Change> {
         let partner = signed.record.partner_of(&self.me);
         let card = partner.and_then(|partner| self.membership.card_of(&partner));
-        let mut changes = pair_changes(signed).to_vec();
+        let heard = self.membership.unwritten_pairs();
+        let mut changes: Vec<_> = heard.iter().chain([signed]).flat_map(pair_changes).collect();
         changes.push(not_left(&signed.record.pair));
         changes.extend(card.as_ref().map(card_change));
         changes
+    }
+
+    /// Takes in a later epoch of which this node is a member, if it is news: on the disk
+    /// before it counts, and one after the other, so that none is written over a later one.
+    pub(crate) async fn take_own_epoch(
+        &self,
+        signed: &SignedPairRecord,
+        with: impl IntoIterator<Item = Change>,
+    ) -> Result<bool, DiskError> {
+        let _one_at_a_time = self.forming.lock().await;
+        let known = self.membership.pair(&signed.record.pair);
+        if known.is_some_and(|known| known.record.epoch >= signed.record.epoch) {
+            return Ok(false);
+        }
+        let mut changes = self.own_pair_changes(signed);
+        changes.extend(with);
+        self.disk.apply(changes).await?;
+        Ok(self.membership.learn_pair(signed.clone()).unwrap_or(false))
     }
 
     /// Makes a pair that both have signed this node's own, durable before it is used.

@@ -223,11 +223,14 @@ impl Membership {
             }
         }
         if record.role_of(&self.me).is_some() {
+            // On the disk it is already, see `take_own_epoch`.
             state.own = Some(pair);
-        } else if state.own == Some(pair) {
-            state.own = None;
+        } else {
+            state.dirty_pairs.insert(pair);
+            if state.own == Some(pair) {
+                state.own = None;
+            }
         }
-        state.dirty_pairs.insert(pair);
         state.pairs.insert(pair, signed);
         Ok(true)
     }
@@ -401,6 +404,12 @@ impl Membership {
         let cards = cards.collect();
         let pairs = pairs.iter().filter_map(|pair| state.pairs.get(pair).cloned()).collect();
         (cards, pairs)
+    }
+
+    /// Pair records that are not on the disk yet.
+    pub(crate) fn unwritten_pairs(&self) -> Vec<SignedPairRecord> {
+        let state = self.lock();
+        state.dirty_pairs.iter().filter_map(|pair| state.pairs.get(pair).cloned()).collect()
     }
 
     /// Puts back what could not be written.

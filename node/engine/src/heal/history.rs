@@ -66,7 +66,11 @@ impl<W: World> Engine<W> {
             if known >= heard.record.epoch.0 {
                 continue;
             }
-            for member in heard.record.members.into_iter().filter(|member| *member != self.me) {
+            let members = heard.record.members;
+            if self.learn_successor(heard).await {
+                continue;
+            }
+            for member in members.into_iter().filter(|member| *member != self.me) {
                 if self.learn_epochs(member, pair).await {
                     break;
                 }
@@ -93,7 +97,7 @@ impl<W: World> Engine<W> {
             let Response::History(records) = reply.response else { break };
             let mut news = false;
             for signed in records {
-                news |= self.learn_successor(signed);
+                news |= self.learn_successor(signed).await;
             }
             learnt |= news;
             if !news {
@@ -104,13 +108,21 @@ impl<W: World> Engine<W> {
     }
 
     /// Takes in a record that follows what is known. Whether it was news.
-    fn learn_successor(&self, signed: SignedPairRecord) -> bool {
+    async fn learn_successor(&self, signed: SignedPairRecord) -> bool {
         let known = self.membership.pair(&signed.record.pair);
         let before = known.as_ref().map(|known| &known.record);
         if self.would_join(before, &signed.record) {
             return false;
         }
-        check_pair(&self.network, before, &signed, &self.checker).is_ok()
-            && self.membership.learn_pair(signed).unwrap_or(false)
+        if check_pair(&self.network, before, &signed, &self.checker).is_err() {
+            return false;
+        }
+        if signed.record.role_of(&self.me).is_none() {
+            return self.membership.learn_pair(signed).unwrap_or(false);
+        }
+        self.take_own_epoch(&signed, []).await.unwrap_or_else(|error| {
+            self.note_failure(Err(error));
+            false
+        })
     }
 }

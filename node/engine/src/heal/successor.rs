@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::heal::confirm::Parting;
 use crate::heal::sync::sync_change;
 use crate::membership::{check_pair, draw};
-use crate::refuse::refuse;
+use crate::refuse::{disk_refusal, refuse};
 
 /// Of an epoch's witnesses, so many must agree to a change that one member doesn't sign.
 pub(crate) const WITNESSES_NEEDED: usize = 2;
@@ -263,9 +263,7 @@ impl<W: World> Engine<W> {
         if check_pair(&self.network, Some(own), &signed, &self.checker).is_err() {
             return Ok(());
         }
-        let mut changes = self.own_pair_changes(&signed);
-        changes.push(Change::Remove(proposal_key()));
-        self.disk.apply(changes).await?;
+        self.take_own_epoch(&signed, [Change::Remove(proposal_key())]).await?;
         let SignedPairRecord { record, .. } = &signed;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, primary = %record.primary(),
             mirror = %record.mirror(), "the pair has a new epoch");
@@ -409,6 +407,8 @@ impl<W: World> Engine<W> {
     ) -> Result<Response, Refusal> {
         if self.would_join(Some(before), &signed.record) {
             self.join(signed.clone()).await?;
+        } else if signed.record.role_of(&self.me).is_some() {
+            self.take_own_epoch(&signed, []).await.map_err(disk_refusal)?;
         } else {
             self.hear_pair(signed.clone());
         }
@@ -439,7 +439,7 @@ impl<W: World> Engine<W> {
         if !stays {
             return Err(refuse(Reason::NotAllowed, "no member of the pair would stay"));
         }
-        match self.promise().await.map_err(crate::refuse::disk_refusal)? {
+        match self.promise().await.map_err(disk_refusal)? {
             Some(promised) if promised.record != *record => {
                 Err(refuse(Reason::Busy, "this node has promised itself to another now"))
             }
@@ -503,7 +503,7 @@ impl<W: World> Engine<W> {
     /// Becomes a member of a pair that was there before: durable, with the mark that all is
     /// still to be taken over.
     pub(crate) async fn join(&self, signed: SignedPairRecord) -> Result<(), Refusal> {
-        let promised = self.promise().await.map_err(crate::refuse::disk_refusal)?;
+        let promised = self.promise().await.map_err(disk_refusal)?;
         if promised.is_none_or(|promised| promised.record != signed.record)
             || self.membership.own_pair().is_some()
         {
@@ -513,9 +513,8 @@ impl<W: World> Engine<W> {
             // It counts on that since it signed, see `count_on_partner`.
             self.give_word(partner)?;
         }
-        let mut changes = self.own_pair_changes(&signed);
-        changes.extend([sync_change(signed.record.epoch), self.promise_kept()]);
-        self.disk.apply(changes).await.map_err(crate::refuse::disk_refusal)?;
+        let marks = [sync_change(signed.record.epoch), self.promise_kept()];
+        self.take_own_epoch(&signed, marks).await.map_err(disk_refusal)?;
         let record = &signed.record;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, "this node takes a lost one's place");
         self.syncing.store(true, Ordering::Relaxed);
