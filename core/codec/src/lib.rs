@@ -18,7 +18,7 @@ pub mod stripe;
 pub use checksum::crc32;
 pub use erasure::{RestoreError, Shards, encode, rebuild, restore};
 pub use keys::{SealingKey, derive};
-pub use repair::{RebuildError, rebuild_shard};
+pub use repair::{RebuildError, check_part, rebuild_shard};
 pub use seal::{
     OpenError, SealedPart, open, open_append, open_in_place, open_into, open_pieces_into,
     open_range, seal, seal_into,

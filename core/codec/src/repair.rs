@@ -92,12 +92,24 @@ fn check(descriptor: &StripeDescriptor, parts: &[(Share, &[u8])]) -> Result<(), 
         if !seen.insert(index) {
             return Err(RebuildError::Duplicate(index));
         }
-        if !has_share(descriptor, share) {
-            return Err(RebuildError::WrongShare(index));
-        }
-        if !has_bytes(descriptor, index, sealed) {
-            return Err(RebuildError::WrongBytes(index));
-        }
+        check_part(descriptor, share, sealed)?;
+    }
+    Ok(())
+}
+
+/// Whether a share and sealed bytes are those that the descriptor names. Each part is worth
+/// checking when it comes: one that is wrong spoils all that is rebuilt with it.
+pub fn check_part(
+    descriptor: &StripeDescriptor,
+    share: &Share,
+    sealed: &[u8],
+) -> Result<(), RebuildError> {
+    let index = share.index;
+    if !has_share(descriptor, share) {
+        return Err(RebuildError::WrongShare(index));
+    }
+    if !has_bytes(descriptor, index, sealed) {
+        return Err(RebuildError::WrongBytes(index));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use defs_codec::{RebuildError, Share, rebuild_shard};
+use defs_codec::{RebuildError, Share, check_part, rebuild_shard};
 use defs_core::body::Body;
 use defs_core::digest::stripe_locator;
 use defs_core::ids::{NodeId, PairId, ShardIndex, StripeId};
@@ -570,7 +570,8 @@ impl<W: World> Engine<W> {
             while asked.len() + parts.len() < data
                 && let Some((index, pair)) = sources.next()
             {
-                asked.push(self.part(ShardKey { stripe: need.stripe, index }, pair, &lost));
+                let key = ShardKey { stripe: need.stripe, index };
+                asked.push(self.part(key, pair, &stored.head, &lost));
             }
             match asked.next().await {
                 Some(Ok(part)) => parts.push(part),
@@ -589,39 +590,78 @@ impl<W: World> Engine<W> {
         Ok(parts)
     }
 
-    /// One shard and its share, from here or from a member of `pair`.
+    /// One shard and its share, from here or from a member of `pair`: from the first whose
+    /// part is the one that the descriptor names.
     async fn part(
         &self,
         key: ShardKey,
         pair: PairId,
+        head: &Arc<ShardHead>,
         lost: &[Watched],
     ) -> Result<(Share, Bytes), Refusal> {
-        let record = self.known_pair(&pair)?;
-        if record.role_of(&self.me).is_some() {
-            let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
-            let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is gone"))?;
-            let body = self.disk.read(key, 0..stored.length).await.map_err(disk_refusal)?;
-            let bytes =
-                body.collect().await.map_err(|error| refuse(Reason::Disk, error.to_string()))?;
-            return Ok((Share::new(key.index, stored.head.share), bytes.into()));
-        }
+        let mut members = self.known_pair(&pair)?.members;
+        members.sort_by_key(|member| *member != self.me);
         let mut last = refuse(Reason::Degraded, "no member of the pair is heard");
-        for member in record.members.into_iter().filter(|member| self.is_heard(member)) {
-            let request = Request::Release { key, lost: lost.to_vec() };
-            let reply = match self.peers.call(member, request, Body::empty()).await {
-                Ok(reply) => reply,
-                Err(error) => {
-                    last = partner_refusal(error);
-                    continue;
-                }
+        for member in members.into_iter().filter(|member| self.is_heard(member)) {
+            let part = match member == self.me {
+                true => self.own_part(key).await,
+                false => self.released_part(member, key, lost).await,
             };
-            let Response::Released { share } = reply.response else { continue };
-            match reply.body.collect().await {
-                Ok(bytes) => return Ok((Share::new(key.index, share), bytes.into())),
-                Err(error) => last = refuse(Reason::Degraded, error.to_string()),
+            let checked = match part {
+                Ok((share, bytes)) => self.checked_part(head, share, bytes).await,
+                Err(refusal) => Err(refusal),
+            };
+            match checked {
+                Ok(part) => return Ok(part),
+                Err(refusal) => {
+                    tracing::debug!(stripe = %key.stripe, index = %key.index, %member, %refusal,
+                        "no part for a rebuild");
+                    last = refusal;
+                }
             }
         }
         Err(last)
+    }
+
+    async fn own_part(&self, key: ShardKey) -> Result<(Share, Bytes), Refusal> {
+        let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
+        let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is gone"))?;
+        let body = self.disk.read(key, 0..stored.length).await.map_err(disk_refusal)?;
+        let bytes = body.collect().await;
+        let bytes = bytes.map_err(|error| refuse(Reason::Disk, error.to_string()))?;
+        Ok((Share::new(key.index, stored.head.share), bytes.into()))
+    }
+
+    async fn released_part(
+        &self,
+        member: NodeId,
+        key: ShardKey,
+        lost: &[Watched],
+    ) -> Result<(Share, Bytes), Refusal> {
+        let request = Request::Release { key, lost: lost.to_vec() };
+        let reply = self.peers.call(member, request, Body::empty()).await;
+        let reply = reply.map_err(partner_refusal)?;
+        let Response::Released { share } = reply.response else {
+            return Err(refuse(Reason::Degraded, "the holder answered something else"));
+        };
+        let bytes = reply.body.collect().await;
+        let bytes = bytes.map_err(|error| refuse(Reason::Degraded, error.to_string()))?;
+        Ok((Share::new(key.index, share), bytes.into()))
+    }
+
+    /// A part that is the one which the descriptor names. What has rotted at one holder, or
+    /// is a lie, would spoil the whole rebuild, now and whenever it is tried again.
+    async fn checked_part(
+        &self,
+        head: &Arc<ShardHead>,
+        share: Share,
+        bytes: Bytes,
+    ) -> Result<(Share, Bytes), Refusal> {
+        let head = Arc::clone(head);
+        let work =
+            move || check_part(&head.descriptor.body, &share, &bytes).map(|()| (share, bytes));
+        let checked = self.compute.run(work).await;
+        checked.map_err(|error| refuse(Reason::WrongBytes, error.to_string()))
     }
 
     /// The wanted shards, bit for bit as they were.

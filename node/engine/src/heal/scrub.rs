@@ -123,18 +123,30 @@ impl<W: World> Engine<W> {
     /// Whether a shard's bytes are what their name says; `None` if it isn't here any more.
     async fn is_sound(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
         self.disk.shard(key).await.ok()??;
-        let Ok(mut body) = self.disk.read(key, 0..stored.length).await else { return Some(false) };
-        let mut hasher = defs_core::digest::ShardHasher::default();
-        loop {
-            match body.next().await {
-                Ok(Some(frame)) => hasher.update(&frame),
-                Ok(None) => return Some(hasher.finish() == stored.head.shard_id()),
-                Err(_) => return Some(false),
-            }
-        }
+        Some(self.is_as_named(key, stored).await.unwrap_or(false))
     }
 
-    async fn replace_bad(&self, key: ShardKey, stored: StoredShard) -> Result<(), Refusal> {
+    /// Whether a shard's bytes were read and are not what their name says: then they are
+    /// worth nothing. What can't be read now may be read later.
+    pub(crate) async fn has_rotted(&self, key: ShardKey, stored: &StoredShard) -> bool {
+        self.is_as_named(key, stored).await == Some(false)
+    }
+
+    /// Whether the bytes on the disk are what their name says; `None` if they can't be read.
+    async fn is_as_named(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
+        let mut body = self.disk.read(key, 0..stored.length).await.ok()?;
+        let mut hasher = defs_core::digest::ShardHasher::default();
+        while let Some(frame) = body.next().await.ok()? {
+            hasher.update(&frame);
+        }
+        Some(hasher.finish() == stored.head.shard_id())
+    }
+
+    pub(crate) async fn replace_bad(
+        &self,
+        key: ShardKey,
+        stored: StoredShard,
+    ) -> Result<(), Refusal> {
         tracing::error!(stripe = %key.stripe, index = %key.index, "a shard has rotted on this disk");
         self.metrics.shards_rotten.one();
         let text = format!("rotten at {} ms", self.clock.now().0);

@@ -191,10 +191,18 @@ impl<W: World> Engine<W> {
                 let keys =
                     items.iter().filter_map(shard_of).map(|key| self.take_shard(own, partner, key));
                 let mut copies = futures::stream::iter(keys).buffer_unordered(COPIES_AT_ONCE);
-                while let Some(bytes) = copies.next().await {
-                    if let Some(bytes) = bytes? {
-                        brought.shards += 1;
-                        brought.bytes += bytes;
+                while let Some(copied) = copies.next().await {
+                    match copied {
+                        Ok(Some(bytes)) => {
+                            brought.shards += 1;
+                            brought.bytes += bytes;
+                        }
+                        Ok(None) => {}
+                        // One bad shard is no reason to lack all others.
+                        Err(refusal) if refusal.reason == Reason::WrongBytes => {
+                            tracing::warn!(%partner, %refusal, "a shard was not taken over");
+                        }
+                        Err(refusal) => return Err(refusal),
                     }
                 }
             }
@@ -352,6 +360,11 @@ impl<W: World> Engine<W> {
         let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
         let stored = stored.filter(|stored| stored.state.pair == pair && self.is_kept(stored));
         let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is not here"))?;
+        if self.has_rotted(key, &stored).await {
+            // The partner would ask for it for ever.
+            self.replace_bad(key, stored).await?;
+            return Err(refuse(Reason::NotFound, "the shard has rotted here"));
+        }
         let left = stored.state.lease_until.saturating_sub(self.lease_clock());
         let body = self.disk.read(key, 0..stored.length).await.map_err(disk_refusal)?;
         let copy = ShardCopy {

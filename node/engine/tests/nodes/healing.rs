@@ -337,6 +337,67 @@ async fn the_shards_of_a_lost_pair_are_rebuilt_bit_for_bit_and_only_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rotten_source_does_not_spoil_a_rebuild() {
+    let mut net = Net::timed(10, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (2, 2), 2);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1], &pairs[2], &pairs[3]]).await;
+    let key = |index| ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(index) };
+    // One member of each pair that is left, and both of one.
+    for (place, index) in [(0, 0), (2, 2), (3, 3)] {
+        assert!(net.disk(&pairs[place].primary()).rot(key(index), 50));
+    }
+    assert!(net.disk(&pairs[3].mirror()).rot(key(3), 51));
+    for member in pairs[1].members {
+        net.kill(&member);
+    }
+    let began = tokio::time::Instant::now();
+    while holders(&net, key(1)).await.len() < 2 {
+        assert!(began.elapsed() < Duration::from_mins(3), "not rebuilt");
+        net.pass(Duration::from_millis(500)).await;
+    }
+    for holder in holders(&net, key(1)).await {
+        assert_eq!(bytes_at(&net, &holder, key(1)).await.unwrap(), stripe.shards[1].bytes.to_vec());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotten_shard_does_not_keep_a_new_member_from_the_others() {
+    let mut net = Net::timed(7, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripes: Vec<_> = (0..6_u8).map(|seed| owner.stripe(&[seed; 5000], (1, 2), 1)).collect();
+    for stripe in &stripes {
+        put(&net, &owner, stripe, &[&pairs[0], &pairs[1], &pairs[2]]).await;
+    }
+    let key =
+        |stripe: &SealedStripe| ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let [survivor, lost] = pairs[0].members;
+    assert!(net.disk(&survivor).rot(key(&stripes[3]), 50));
+    net.kill(&lost);
+    net.until("the new member serves", |net| {
+        let pairs = net.nodes[&survivor].engine.table().pairs;
+        let own = pairs.iter().find(|view| view.record.record.role_of(&survivor).is_some());
+        own.is_some_and(|own| own.record.record.epoch == Epoch(2) && own.alive == [true; 2])
+    })
+    .await;
+    let newcomer = epoch_of(&net, &survivor, &pairs[0].pair).unwrap().mirror();
+    for (place, stripe) in stripes.iter().enumerate().filter(|(place, _)| *place != 3) {
+        let copied = bytes_at(&net, &newcomer, key(stripe)).await;
+        assert_eq!(copied, Some(stripe.shards[0].bytes.to_vec()), "stripe {place}");
+    }
+    // What the survivor found to have rotted comes back from its siblings.
+    net.pass(Duration::from_mins(2)).await;
+    let held = holders(&net, key(&stripes[3])).await;
+    assert_eq!(held.len(), 2);
+    for holder in held {
+        let bytes = bytes_at(&net, &holder, key(&stripes[3])).await;
+        assert_eq!(bytes, Some(stripes[3].shards[0].bytes.to_vec()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_of_the_nodes_heal_nothing() {
     let mut net = Net::timed(10, quick()).await;
     let owner = net.owner(77);
