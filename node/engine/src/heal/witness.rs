@@ -16,8 +16,9 @@ use crate::refuse::refuse;
 /// Nodes whose absence is remembered: a rack full.
 const ABSENT_MAX: usize = 1024;
 
-/// Who asks about a node that was tried so lately gets the same answer.
-const FRESH: Duration = Duration::from_millis(500);
+/// Who asks about a node that was tried so lately gets the same answer, if tries need not
+/// follow each other faster.
+const FRESH_MAX: Duration = Duration::from_millis(500);
 
 /// This node's own tries.
 #[derive(Debug, Default)]
@@ -36,10 +37,12 @@ impl Tries {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last try, if it was just now.
-    fn fresh(&self, node: &NodeId, now: Duration) -> Option<bool> {
+    /// The last try, if it was just now: a part of `gap` ago, so that those which follow
+    /// each other are never further apart than that.
+    fn fresh(&self, node: &NodeId, now: Duration, gap: Duration) -> Option<bool> {
+        let fresh = FRESH_MAX.min(gap / 4);
         let tries = self.lock();
-        let last = tries.get(node).filter(|one| now.saturating_sub(one.last) < FRESH);
+        let last = tries.get(node).filter(|one| now.saturating_sub(one.last) < fresh);
         last.map(|one| one.reached)
     }
 
@@ -110,13 +113,15 @@ impl<W: World> Engine<W> {
         if node == self.me {
             return true;
         }
-        if let Some(reached) = self.tries.fresh(&node, self.clock.elapsed()) {
+        let timings = &self.config.timings;
+        // A try alone may take as long as `probe`.
+        let gap = timings.watch.fail_after().max(timings.probe.saturating_mul(3));
+        if let Some(reached) = self.tries.fresh(&node, self.clock.elapsed(), gap) {
             return reached;
         }
-        let answer = self.call_within(node, Request::Ping, self.config.timings.probe).await;
+        let answer = self.call_within(node, Request::Ping, timings.probe).await;
         // Whoever refuses lives.
         let reached = answer.is_ok_and(|reply| reply.response == Response::Alive);
-        let gap = self.config.timings.watch.fail_after();
         self.tries.note(node, reached, self.clock.elapsed(), gap);
         reached
     }
@@ -152,8 +157,10 @@ mod tests {
     fn a_try_is_fresh_for_a_moment_and_their_number_is_bounded() {
         let tries = Tries::default();
         tries.note(NODE, true, Duration::from_secs(1), GAP);
-        assert_eq!(tries.fresh(&NODE, Duration::from_millis(1200)), Some(true));
-        assert_eq!(tries.fresh(&NODE, Duration::from_secs(2)), None);
+        assert_eq!(tries.fresh(&NODE, Duration::from_millis(1200), GAP), Some(true));
+        assert_eq!(tries.fresh(&NODE, Duration::from_secs(2), GAP), None);
+        let short = Duration::from_millis(400);
+        assert_eq!(tries.fresh(&NODE, Duration::from_millis(1200), short), None);
         for number in 0..2 * ABSENT_MAX as u64 {
             let mut node = [0; 32];
             node[..8].copy_from_slice(&number.to_le_bytes());

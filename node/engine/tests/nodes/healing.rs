@@ -76,8 +76,8 @@ async fn holders(net: &Net, key: ShardKey) -> BTreeSet<NodeId> {
 
 /// `place` of the pair is killed for ever: a spare takes its place, and all that the pair
 /// had.
-async fn a_member_is_replaced(place: usize) {
-    let mut net = Net::timed(7, quick()).await;
+async fn a_member_is_replaced(place: usize, timings: Timings) {
+    let mut net = Net::timed(7, timings).await;
     let owner = net.owner(77);
     let pair = net.pairs().remove(0);
     let pairs: BTreeSet<_> = net.pairs().into_iter().flat_map(|pair| pair.members).collect();
@@ -124,12 +124,19 @@ async fn a_member_is_replaced(place: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn a_spare_takes_the_place_of_a_lost_mirror_and_takes_over_everything() {
-    a_member_is_replaced(1).await;
+    a_member_is_replaced(1, quick()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_is_replaced_also_where_failure_is_a_matter_of_milliseconds() {
+    let [beat, suspect, fail, replace] = [100, 300, 400, 3000].map(Duration::from_millis);
+    let watch = detector::Timings::new(beat, suspect, fail, replace).unwrap();
+    a_member_is_replaced(1, Timings { watch, ..Timings::default() }).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_spare_takes_the_place_of_a_lost_primary_and_the_mirror_leads() {
-    a_member_is_replaced(0).await;
+    a_member_is_replaced(0, quick()).await;
 }
 
 #[tokio::test(start_paused = true)]
