@@ -21,11 +21,11 @@ async fn who_finds_rebuilt_shards_writes_it_down_and_the_next_reader_need_not_lo
     let bytes = content(SLICE, 1);
     put_four_two(&client, &bytes).await;
     let before = named(&client).await;
+    // Their nodes answer still, as two of them may hold the manifest.
     for lost in 0..3 {
         for member in 0..2 {
             cluster.node(lost + 3, member).take_shards_of(cluster.node(lost, member));
         }
-        cluster.break_pair(lost, |faults| faults.down = true);
     }
     let (_, back) = get_into(&client, "a", home.path()).await.unwrap();
     assert!(back == bytes);
