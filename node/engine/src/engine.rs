@@ -1,7 +1,6 @@
 //! The engine: one node's parts, how a request finds its way to them, and the tasks that
 //! run beside the requests.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::format::{Format, FormatError};
-use defs_core::ids::{NetworkId, NodeId, ShardIndex, StripeId};
+use defs_core::ids::{NetworkId, NodeId};
 use defs_core::message::{Gossip, Refusal, Request, Response};
 use defs_core::network::{SignedCard, SignedPairRecord};
 use defs_core::port::{
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::announce::Untold;
+use crate::arrivals::Arrivals;
 use crate::config::{EngineConfig, World};
 use crate::connection::Connections;
 use crate::elapsed::Elapsed;
@@ -73,7 +73,7 @@ pub struct Engine<W: World> {
     pub(crate) metrics: NodeMetrics,
     pub(crate) untold: Untold,
     /// Shards on their way in, by stripe.
-    pub(crate) arriving: Mutex<BTreeMap<StripeId, BTreeSet<ShardIndex>>>,
+    pub(crate) arrivals: Arrivals,
     pub(crate) addresses: Mutex<Vec<String>>,
     queries: mpsc::Sender<Query>,
     queries_in: Mutex<Option<mpsc::Receiver<Query>>>,
@@ -189,7 +189,7 @@ impl<W: World> Engine<W> {
             gate: Gate::default(),
             metrics,
             untold: Untold::default(),
-            arriving: Mutex::default(),
+            arrivals: Arrivals::default(),
             addresses: Mutex::default(),
             watch: Watch::default(),
             tries: Tries::default(),

@@ -5,6 +5,7 @@
 //! through which it could.
 
 mod announce;
+mod arrivals;
 mod beat;
 mod catch_up;
 mod config;

@@ -2,7 +2,7 @@
 //! while it arrives, and give both receipts when it is durable on both disks.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use defs_codec::{Share, share_digest};
@@ -14,29 +14,12 @@ use defs_core::port::{CallError, Change, Clock, Disk, DiskError, Peers, Reply, S
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::stripe::ShardHead;
 
+use crate::arrivals::{Claim, Unclaimed};
 use crate::config::World;
 use crate::engine::Engine;
 use crate::keep::{LEASE_MAX, tombstone_key};
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
 use crate::stamp::stamp;
-
-/// A shard's place among those on their way in; given back when dropped.
-pub(crate) struct Arriving<'a, W: World> {
-    engine: &'a Engine<W>,
-    key: ShardKey,
-}
-
-impl<W: World> Drop for Arriving<'_, W> {
-    fn drop(&mut self) {
-        let mut arriving = self.engine.arriving.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(indices) = arriving.get_mut(&self.key.stripe) {
-            indices.remove(&self.key.index);
-            if indices.is_empty() {
-                arriving.remove(&self.key.stripe);
-            }
-        }
-    }
-}
 
 impl<W: World> Engine<W> {
     /// As primary: both receipts, this node's first.
@@ -122,7 +105,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Checks everything that can be checked before the first byte.
-    async fn accept(&self, store: &StoreShard, body: &Body) -> Result<Arriving<'_, W>, Refusal> {
+    async fn accept(&self, store: &StoreShard, body: &Body) -> Result<Claim<'_>, Refusal> {
         let head = &store.head;
         let descriptor = &head.descriptor.body;
         if body.left() != descriptor.sealed_shard_length() {
@@ -159,7 +142,7 @@ impl<W: World> Engine<W> {
         &self,
         stripe: StripeId,
         StoreShard { head, pair, .. }: &StoreShard,
-    ) -> Result<Arriving<'_, W>, Refusal> {
+    ) -> Result<Claim<'_>, Refusal> {
         let bound = usize::from(head.descriptor.body.per_pair);
         let mut held: BTreeSet<_> =
             self.disk.indices(stripe).await.map_err(disk_refusal)?.into_iter().collect();
@@ -169,28 +152,14 @@ impl<W: World> Engine<W> {
             let of_pair = all.filter(|(_, stored)| stored.state.pair == *pair);
             held = of_pair.map(|(key, _)| key.index).collect();
         }
-        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
-        let coming = arriving.get(&stripe);
-        if coming.is_some_and(|coming| coming.contains(&head.index)) {
-            return Err(refuse(Reason::Busy, "this shard is on its way in already"));
-        }
-        let mut all = held;
-        all.extend(coming.into_iter().flatten().copied());
-        all.insert(head.index);
-        if all.len() > bound {
-            let detail = format!("a pair may hold {bound} shards of this stripe");
-            return Err(refuse(Reason::TooMany, detail));
-        }
-        arriving.entry(stripe).or_default().insert(head.index);
-        Ok(Arriving { engine: self, key: ShardKey { stripe, index: head.index } })
-    }
-
-    /// As long as the result lives, nobody else stores or removes this shard; `None`:
-    /// somebody does just now.
-    pub(crate) fn claim(&self, key: ShardKey) -> Option<Arriving<'_, W>> {
-        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = arriving.entry(key.stripe).or_default().insert(key.index);
-        is_free.then_some(Arriving { engine: self, key })
+        let key = ShardKey { stripe, index: head.index };
+        self.arrivals.claim_within(key, held, bound).map_err(|why| match why {
+            Unclaimed::Taken => refuse(Reason::Busy, "this shard is on its way in already"),
+            Unclaimed::TooMany => {
+                let detail = format!("a pair may hold {bound} shards of this stripe");
+                refuse(Reason::TooMany, detail)
+            }
+        })
     }
 
     /// Stores the shard, durably and as one of its present pair: it may be here from a pair

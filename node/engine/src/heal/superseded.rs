@@ -96,7 +96,7 @@ impl<W: World> Engine<W> {
             }
         };
         // The same shard may come back for this node's present pair meanwhile.
-        let Some(_claimed) = self.claim(key) else { return Ok(()) };
+        let Ok(_claimed) = self.arrivals.claim(key) else { return Ok(()) };
         let is_same = |found: StoredShard| found.state.pair == stored.state.pair;
         if !self.disk.shard(key).await?.is_some_and(is_same) {
             return Ok(());

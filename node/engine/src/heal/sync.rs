@@ -315,10 +315,8 @@ impl<W: World> Engine<W> {
                 lease_until: known.state.lease_until.max(state.lease_until),
                 ..state
             };
-            let claimed = self.claim(key);
-            let _claimed = claimed.ok_or_else(|| {
-                refuse(Reason::Busy, "this shard is being stored or removed just now")
-            })?;
+            // Whoever has it sees to it that both members do.
+            let Ok(_claimed) = self.arrivals.claim(key) else { return Ok(None) };
             self.disk.apply(vec![Change::ShardState(key, state)]).await.map_err(disk_refusal)?;
             return Ok(None);
         }
