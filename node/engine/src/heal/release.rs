@@ -22,24 +22,40 @@ const LEASES_MAX: usize = 4096;
 
 /// Who rebuilds which stripe.
 #[derive(Debug, Default)]
-pub(crate) struct Rebuilders(Mutex<BTreeMap<StripeId, (NodeId, Duration)>>);
+pub(crate) struct Rebuilders(Mutex<BTreeMap<StripeId, Lease>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    node: NodeId,
+    until: Duration,
+    /// Whose time ran out before.
+    before: Option<NodeId>,
+}
 
 impl Rebuilders {
-    /// Gives the stripe to `node`, unless another has it.
+    /// Gives the stripe to `node`, unless another has it whose id is lower, or whose turn it is
+    /// after this one's. Two that begin at once would else each get some of the holders, and
+    /// neither ever enough of them.
     fn take(&self, stripe: StripeId, node: NodeId, now: Duration) -> Result<(), Refusal> {
         let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if leases.len() >= LEASES_MAX {
-            leases.retain(|_, (_, until)| *until > now);
+            leases.retain(|_, lease| lease.until > now);
         }
-        match leases.get(&stripe) {
-            Some((other, until)) if *other != node && *until > now => {
-                Err(refuse(Reason::Busy, format!("{other} rebuilds this stripe now")))
+        let known = leases.get(&stripe).copied();
+        let running = known.filter(|lease| lease.until > now);
+        match running {
+            Some(lease) if lease.node == node => Ok(()),
+            Some(lease) if lease.node < node || lease.before == Some(node) => {
+                Err(refuse(Reason::Busy, format!("{} rebuilds this stripe now", lease.node)))
             }
             None if leases.len() >= LEASES_MAX => {
                 Err(refuse(Reason::Busy, "too many stripes are being rebuilt"))
             }
             Some(_) | None => {
-                leases.insert(stripe, (node, now.saturating_add(LEASE)));
+                let ran_out = known.filter(|lease| running.is_none() && lease.node != node);
+                let before = ran_out.map(|lease| lease.node);
+                let until = now.saturating_add(LEASE);
+                leases.insert(stripe, Lease { node, until, before });
                 Ok(())
             }
         }
@@ -145,5 +161,31 @@ mod tests {
         let refused = rebuilders.take(stripe, other, now).unwrap_err();
         assert_eq!(refused.reason, Reason::Busy);
         assert!(rebuilders.take(stripe, other, now + LEASE + LEASE).is_ok());
+    }
+
+    #[test]
+    fn of_two_that_begin_at_once_the_same_one_gets_every_holder() {
+        let [one, other] = [NodeId([1; 32]), NodeId([2; 32])];
+        let (stripe, now) = (StripeId([3; 32]), Duration::from_secs(1));
+        for order in [[one, other], [other, one]] {
+            let holder = Rebuilders::default();
+            let taken = order.map(|node| holder.take(stripe, node, now).is_ok());
+            assert!(taken[0], "nobody had it");
+            assert!(holder.take(stripe, one, now).is_ok());
+            assert!(holder.take(stripe, other, now).is_err());
+        }
+    }
+
+    #[test]
+    fn who_fails_again_and_again_leaves_the_next_turn_to_another() {
+        let rebuilders = Rebuilders::default();
+        let [one, other] = [NodeId([1; 32]), NodeId([2; 32])];
+        let (stripe, now) = (StripeId([3; 32]), Duration::from_secs(1));
+        assert!(rebuilders.take(stripe, one, now).is_ok());
+        // Asking again makes it no longer.
+        assert!(rebuilders.take(stripe, one, now + LEASE / 2).is_ok());
+        assert!(rebuilders.take(stripe, other, now + LEASE).is_ok());
+        assert!(rebuilders.take(stripe, one, now + LEASE).is_err());
+        assert!(rebuilders.take(stripe, one, now + 2 * LEASE).is_ok());
     }
 }
