@@ -26,6 +26,11 @@ fn quick() -> Timings {
     Timings { watch, ..Timings::default() }
 }
 
+/// Copies of a pair that was left may go after a minute.
+fn soon_removed() -> Timings {
+    Timings { expire: Duration::from_secs(10), keep_superseded: Duration::from_secs(60), ..quick() }
+}
+
 fn epoch_of(net: &Net, node: &NodeId, pair: &PairId) -> Option<PairRecord> {
     let table = net.nodes[node].engine.table();
     let mut records = table.pairs.into_iter().map(|view| view.record.record);
@@ -141,12 +146,7 @@ async fn a_spare_takes_the_place_of_a_lost_primary_and_the_mirror_leads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_of_a_pair_that_was_left_goes_when_both_members_have_shown_theirs() {
-    let timings = Timings {
-        expire: Duration::from_secs(10),
-        keep_superseded: Duration::from_secs(60),
-        ..quick()
-    };
-    let mut net = Net::timed(7, timings).await;
+    let mut net = Net::timed(7, soon_removed()).await;
     let owner = net.owner(77);
     let pair = net.pairs().remove(0);
     let [survivor, gone] = pair.members;
@@ -174,12 +174,7 @@ async fn a_copy_of_a_pair_that_was_left_goes_when_both_members_have_shown_theirs
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_of_a_pair_that_was_left_goes_when_its_owner_deletes_it() {
-    let timings = Timings {
-        expire: Duration::from_secs(10),
-        keep_superseded: Duration::from_secs(60),
-        ..quick()
-    };
-    let mut net = Net::timed(7, timings).await;
+    let mut net = Net::timed(7, soon_removed()).await;
     let owner = net.owner(77);
     let pair = net.pairs().remove(0);
     let [survivor, gone] = pair.members;
