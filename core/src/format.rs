@@ -38,6 +38,16 @@ pub enum FormatError {
         /// The newest version known here.
         known: u8,
     },
+    /// An earlier program wrote this, in a layout that is no longer read.
+    #[error("{what} has format version {found}, this program reads only {known}")]
+    Older {
+        /// What was being read.
+        what: &'static str,
+        /// The version found.
+        found: u8,
+        /// The version that is read here.
+        known: u8,
+    },
 }
 
 /// A value with a canonical, versioned encoding.
@@ -82,6 +92,11 @@ pub trait Format: Sized {
         }
         if found == 0 {
             return Err(FormatError::Invalid(Self::NAME));
+        }
+        // Read in this version's layout, an older encoding would give a value that was never
+        // written: what is signed over it would no longer be the bytes that came.
+        if found < Self::VERSION {
+            return Err(FormatError::Older { what: Self::NAME, found, known: Self::VERSION });
         }
         Self::read(input)
     }

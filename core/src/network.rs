@@ -383,6 +383,9 @@ mod tests {
             admission: [4; 64],
         };
         let signed = SignedCard { card, signature: [5; 64] };
-        assert_eq!(SignedCard::decode(&signed.encode()), Ok(signed));
+        assert_eq!(SignedCard::decode(&signed.encode()).as_ref(), Ok(&signed));
+        let mut older = signed.encode();
+        older[0] = NodeCard::VERSION - 1;
+        assert!(matches!(SignedCard::decode(&older), Err(FormatError::Older { found: 1, .. })));
     }
 }
