@@ -13,6 +13,7 @@ pub mod mode;
 pub mod moved;
 pub mod network;
 pub mod port;
+pub mod reading;
 pub mod receipt;
 pub mod record;
 pub mod settings;

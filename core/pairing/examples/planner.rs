@@ -127,7 +127,7 @@ fn whole(world: &World) {
         let Match(a, b) = formed.pair;
         let mut pair = [0; 16];
         pair[..8].copy_from_slice(&(number as u64).to_be_bytes());
-        Paired { pair: PairId(pair), members: [a, b], held: 1 << 38, changed: Duration::ZERO }
+        Paired { pair: PairId(pair), members: [a, b], held: 1 << 38, changed: None }
     });
     let network = Network::new(all, pairs.collect());
     let now = Duration::from_secs(86_400);

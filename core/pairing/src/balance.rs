@@ -28,7 +28,7 @@ pub struct Filled {
     pub capacity: u64,
     /// Bytes that it holds.
     pub used: u64,
-    /// The part of its limits that is in use, in thousandths.
+    /// Of what was asked of its busier member, the part that it refused, in thousandths.
     pub busy_permille: u16,
 }
 

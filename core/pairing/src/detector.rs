@@ -23,7 +23,7 @@ pub use self::evidence::{Change, Evidence, Health, Intent, Observer, Report, Saw
 pub use self::hold::Hold;
 use self::rhythm::Rhythm;
 pub use self::timings::{NotTimings, Timings};
-use self::trust::Returns;
+pub(crate) use self::trust::Returns;
 use crate::majority::Standing;
 
 mod attention;

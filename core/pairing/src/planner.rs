@@ -19,6 +19,7 @@ pub use self::fit::{Apart, Fit};
 pub use self::network::{Network, Paired};
 pub use self::policy::Policy;
 pub use self::report::{Exchange, Formed, Gain, Move, Plan, Risk, Wait};
+pub use self::steps::{Blocked, Replace, steps};
 
 mod arrange;
 mod blossom;
@@ -34,6 +35,7 @@ mod network;
 mod policy;
 mod report;
 mod ring;
+mod steps;
 mod today;
 
 /// A node that is in no pair.

@@ -12,9 +12,12 @@ pub use self::weights::{Given, NotWeights, Weights};
 pub mod audit;
 pub mod clusters;
 pub mod dimensions;
+pub mod geography;
 pub mod measured;
 pub mod meters;
+pub mod observers;
 mod points;
+pub mod presence;
 mod weights;
 
 pub(crate) use self::points::log2_milli;
@@ -134,7 +137,9 @@ impl Score {
         part.map_or(Points::UNKNOWN, |part| part.points)
     }
 
-    fn reading(&self, dimension: Dimension) -> &dyn fmt::Display {
+    /// The inputs of `dimension`, for people.
+    #[must_use]
+    pub fn reading(&self, dimension: Dimension) -> &dyn fmt::Display {
         let Measured { geography, capacity, bandwidth, latency, stability, load } = &self.inputs;
         match dimension {
             Dimension::Geography => geography,

@@ -1,4 +1,5 @@
-//! Which nodes witness an epoch: not members, on other hosts and in other zones first.
+//! Which nodes witness an epoch: not members, on other hosts first, and those first of which
+//! nothing bad was measured.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +9,20 @@ use defs_core::network::WITNESSES_MAX;
 use crate::planner::Candidate;
 
 /// Up to three of `others` that can witness an epoch of `members`; fewer where there are
-/// fewer. `draw` orders equals at random, so that no node witnesses for everybody.
+/// fewer. The lower `rank` comes first: the steady before the unsteady, and equals at random,
+/// so that no node witnesses for everybody.
 #[must_use]
-pub fn choose(
+pub fn choose<R: Ord>(
     members: &[Candidate; 2],
     others: &[Candidate],
-    draw: impl Fn(&NodeId) -> u64,
+    rank: impl Fn(&NodeId) -> R,
 ) -> Vec<NodeId> {
     let mut hosts: BTreeSet<_> = members.iter().map(|member| &member.labels.host).collect();
     let mut left: Vec<_> = others
         .iter()
         .filter(|other| members.iter().all(|member| member.node != other.node))
         .collect();
-    left.sort_by_key(|other| (draw(&other.node), other.node));
+    left.sort_by_key(|other| (rank(&other.node), other.node));
     let mut chosen = Vec::new();
     while chosen.len() < WITNESSES_MAX && !left.is_empty() {
         let fresh = left.iter().position(|other| !hosts.contains(&other.labels.host));
@@ -52,13 +54,21 @@ mod tests {
             candidate(5, "c"),
             candidate(6, "d"),
         ];
-        let chosen = choose(&members, &others, |node| node.0[0].into());
+        let chosen = choose(&members, &others, |node| node.0[0]);
         assert_eq!(chosen, vec![NodeId([4; 32]), NodeId([6; 32]), NodeId([3; 32])]);
+    }
+
+    #[test]
+    fn the_steady_come_first_but_on_other_hosts_only() {
+        let members = [candidate(1, "a"), candidate(2, "b")];
+        let others = [candidate(3, "a"), candidate(4, "c"), candidate(5, "d"), candidate(6, "e")];
+        let chosen = choose(&members, &others, |node| (node.0[0] == 4, node.0[0]));
+        assert_eq!(chosen, [5, 6, 4].map(|node| NodeId([node; 32])));
     }
 
     #[test]
     fn a_small_network_has_the_witnesses_it_has() {
         let members = [candidate(1, "a"), candidate(2, "b")];
-        assert_eq!(choose(&members, &[], |_| 0), vec![]);
+        assert_eq!(choose(&members, &[], |_| ()), vec![]);
     }
 }

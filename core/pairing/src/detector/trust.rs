@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use defs_core::format::{Format, FormatError, Reader, Writer};
+
 /// After so long without another return, half as many count. A partner that flapped
 /// through a bad ten minutes is like any other after an hour.
 const HALF_LIFE: Duration = Duration::from_secs(600);
@@ -16,20 +18,20 @@ const MOST: u32 = 5 * ONE;
 
 /// Returns of the partner, smoothed: each counts less as time passes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Returns {
+pub(crate) struct Returns {
     milli: u32,
     at: Duration,
 }
 
 impl Returns {
     /// Counts a return.
-    pub(super) fn count(&mut self, at: Duration) {
+    pub(crate) fn count(&mut self, at: Duration) {
         self.milli = self.milli_at(at).saturating_add(ONE).min(MOST);
         self.at = at;
     }
 
     /// The smoothed count, in thousandths of a return.
-    pub(super) fn milli_at(&self, at: Duration) -> u32 {
+    pub(crate) fn milli_at(&self, at: Duration) -> u32 {
         let passed = at.saturating_sub(self.at).as_millis();
         let half = HALF_LIFE.as_millis();
         let halves = u32::try_from(passed / half).unwrap_or(u32::MAX);
@@ -43,6 +45,22 @@ impl Returns {
     pub(super) fn probation(&self, heartbeat: Duration, at: Duration) -> Duration {
         let times = (self.milli_at(at).saturating_add(ONE / 2) / ONE).min(MOST / ONE);
         heartbeat.saturating_mul((1_u32 << times) - 1)
+    }
+}
+
+impl Format for Returns {
+    const NAME: &'static str = "returns";
+    fn write(&self, out: &mut Writer) {
+        out.u32(self.milli);
+        out.u64(u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX));
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let milli = input.u32("returns")?;
+        let at = Duration::from_millis(input.u64("last return")?);
+        if milli > MOST {
+            return Err(FormatError::Invalid("returns"));
+        }
+        Ok(Self { milli, at })
     }
 }
 

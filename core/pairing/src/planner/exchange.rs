@@ -57,7 +57,7 @@ fn startable<F: Fn(&NodeId, &NodeId) -> Option<Duration>>(
 ) -> (Vec<Step>, Option<Wait>) {
     let cooling = |step: &Step| {
         let (pair, _) = today.pairs.get(step.pair)?;
-        let until = pair.changed.saturating_add(policy.cooldown);
+        let until = pair.changed?.saturating_add(policy.cooldown);
         (until > now).then_some(Wait::CoolingDown { pair: pair.pair, until })
     };
     let wait = ring.iter().find_map(cooling);

@@ -16,8 +16,9 @@ pub struct Paired {
     pub members: [NodeId; 2],
     /// Bytes that a new member would have to copy.
     pub held: u64,
-    /// When its members last changed, in elapsed time; now, if they are changing.
-    pub changed: Duration,
+    /// When its members last changed, in elapsed time; now, if they are changing; `None` if
+    /// they never did.
+    pub changed: Option<Duration>,
 }
 
 /// All nodes that may be in pairs, in the order of their places, and the pairs of which

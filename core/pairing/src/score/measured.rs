@@ -91,7 +91,7 @@ pub struct Stability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
-    /// The part of its limits that is in use, in thousandths.
+    /// Of what was asked of it, the part that it refused for want of a free place, in thousandths.
     pub busy_permille: u16,
 }
 

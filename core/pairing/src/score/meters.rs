@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use defs_core::format::{Format, FormatError, Reader, Writer};
+use defs_core::ids::NodeId;
+use defs_core::reading::Reading;
 
+use super::audit::Verdict;
 use super::measured::{Bandwidth, Latency, Load};
+use super::presence::Presence;
 
 /// Bytes below which a transfer says more of latency than of bandwidth.
 const TRANSFER_MIN: u64 = 256 * 1024;
@@ -13,8 +17,91 @@ const TRANSFER_MIN: u64 = 256 * 1024;
 /// A new value counts for one part in so many: about the last eight values are remembered.
 const SMOOTHING: u64 = 8;
 
+/// All that one node measures of another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meters {
+    /// How long its answers took.
+    pub answers: Answers,
+    /// How fast bytes went to it and came from it.
+    pub transfers: Transfers,
+    /// Whether it was there.
+    pub presence: Presence,
+    /// How often it refused as too busy.
+    pub busy: Busy,
+    /// How its audits went.
+    pub audits: Audits,
+}
+
+impl Meters {
+    /// What was measured of `node`, which these are the meters of.
+    #[must_use]
+    pub fn reading(&self, node: NodeId) -> Reading {
+        let Latency { p50_us, p95_us, answers } = self.answers.measured();
+        let Bandwidth { bytes_per_second, transfers } = self.transfers.measured();
+        Reading {
+            node,
+            p50_us,
+            p95_us,
+            answers,
+            bytes_per_second,
+            transfers,
+            watched_s: self.presence.watched().as_secs(),
+            away_s: self.presence.away().as_secs(),
+            flaps_milli: self.presence.flaps_milli(),
+            audits_passed: self.audits.passed,
+            audits_failed: self.audits.failed,
+            busy_permille: self.busy.measured().busy_permille,
+        }
+    }
+}
+
+impl Format for Meters {
+    const NAME: &'static str = "meters";
+    fn write(&self, out: &mut Writer) {
+        let Self { answers, transfers, presence, busy, audits } = self;
+        out.list(&answers.counts, |out, count| out.u32(*count));
+        out.u64(transfers.0.bytes_per_second);
+        out.u32(transfers.0.transfers);
+        presence.write(out);
+        busy.write(out);
+        out.u32(audits.passed);
+        out.u32(audits.failed);
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let counts = input.list("answers", BUCKETS, |input| input.u32("answers"))?;
+        let bandwidth = Bandwidth {
+            bytes_per_second: input.u64("bandwidth")?,
+            transfers: input.u32("transfers")?,
+        };
+        Ok(Self {
+            answers: Answers { counts },
+            transfers: Transfers(bandwidth),
+            presence: Presence::read(input)?,
+            busy: Busy::read(input)?,
+            audits: Audits { passed: input.u32("passed")?, failed: input.u32("failed")? },
+        })
+    }
+}
+
+/// How audits of a node went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Audits {
+    passed: u32,
+    failed: u32,
+}
+
+impl Audits {
+    /// One more.
+    pub fn add(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Holds => self.passed = self.passed.saturating_add(1),
+            Verdict::Fails => self.failed = self.failed.saturating_add(1),
+        }
+    }
+}
+
 /// Bandwidth, smoothed over real transfers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Transfers(Bandwidth);
 
 impl Transfers {
@@ -39,8 +126,9 @@ impl Transfers {
     }
 }
 
-/// How busy a node is, smoothed over the times that it was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// How busy a node is, smoothed over the times that something was asked of it: the part of it
+/// that was refused for want of a free place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Busy {
     permille: Option<u16>,
 }
@@ -62,6 +150,20 @@ impl Busy {
     }
 }
 
+impl Format for Busy {
+    const NAME: &'static str = "a load";
+    fn write(&self, out: &mut Writer) {
+        out.option(self.permille.as_ref(), |out, permille| out.u16(*permille));
+    }
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let permille = input.option("busy", |input| input.u16("busy"))?;
+        if permille.is_some_and(|permille| permille > 1000) {
+            return Err(FormatError::Invalid("busy"));
+        }
+        Ok(Self { permille })
+    }
+}
+
 /// Buckets of [`Answers`]: four a doubling from 1 µs to more than a minute.
 const BUCKETS: usize = 104;
 
@@ -70,7 +172,7 @@ const ANSWERS_MAX: u32 = 4096;
 
 /// How long answers took, as a histogram of four buckets a doubling: a quantile is right
 /// to within a quarter.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answers {
     /// At most [`BUCKETS`].
     counts: Vec<u32>,
@@ -187,6 +289,37 @@ mod tests {
         let latency = answers.measured();
         assert_eq!((latency.p50_us, latency.p95_us), (1023, 1023));
         assert!(latency.answers <= ANSWERS_MAX);
+    }
+
+    #[test]
+    fn meters_read_back_and_say_what_they_measured() {
+        let mut meters = Meters::default();
+        let node = NodeId([7; 32]);
+        assert_eq!(meters.reading(node), Reading::nothing(node));
+        meters.answers.add(Duration::from_millis(1));
+        meters.transfers.add(1 << 20, Duration::from_secs(1));
+        meters.presence.look(true, Duration::from_secs(90));
+        meters.presence.look(false, Duration::from_secs(10));
+        meters.presence.look(true, Duration::from_secs(100));
+        meters.busy.add(1, 4);
+        meters.audits.add(Verdict::Holds);
+        meters.audits.add(Verdict::Fails);
+        assert_eq!(Meters::decode(&meters.encode()), Ok(meters.clone()));
+        let expected = Reading {
+            node,
+            p50_us: 1023,
+            p95_us: 1023,
+            answers: 1,
+            bytes_per_second: 1 << 20,
+            transfers: 1,
+            watched_s: 200,
+            away_s: 10,
+            flaps_milli: 1000,
+            audits_passed: 1,
+            audits_failed: 1,
+            busy_permille: 250,
+        };
+        assert_eq!(meters.reading(node), expected);
     }
 
     proptest! {

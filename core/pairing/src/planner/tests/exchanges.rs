@@ -17,7 +17,7 @@ fn rated(node: u8, host: &str, zone: &str) -> Rated {
 
 fn paired(pair: u8, [a, b]: [u8; 2], held: u64) -> Paired {
     let members = [NodeId([a; 32]), NodeId([b; 32])];
-    Paired { pair: PairId([pair; 16]), members, held, changed: Duration::ZERO }
+    Paired { pair: PairId([pair; 16]), members, held, changed: None }
 }
 
 fn arranged(nodes: &[Rated], pairs: &[Paired], policy: &Policy) -> Plan {
@@ -49,7 +49,7 @@ change 2 pairs: 2 fewer on one host; 3072 MiB to copy; both old members serve un
 #[test]
 fn a_pair_that_changed_lately_waits_and_says_until_when() {
     let (nodes, mut pairs) = crossed();
-    pairs[1].changed = NOW - Duration::from_secs(60);
+    pairs[1].changed = Some(NOW - Duration::from_secs(60));
     let plan = arranged(&nodes, &pairs, &Policy::default());
     assert_eq!(plan.exchanges, []);
     let until = NOW + Duration::from_secs(3540);
@@ -143,7 +143,7 @@ fn done(plan: &Plan, pairs: &[Paired], now: Duration) -> Vec<Paired> {
     let moves: BTreeMap<_, _> =
         plan.exchanges.iter().flat_map(|it| &it.moves).map(|one| (one.pair, one)).collect();
     let after = |pair: &Paired| match moves.get(&pair.pair) {
-        Some(one) => Paired { members: [one.stays, one.joins], changed: now, ..*pair },
+        Some(one) => Paired { members: [one.stays, one.joins], changed: Some(now), ..*pair },
         None => *pair,
     };
     pairs.iter().map(after).collect()
