@@ -10,6 +10,7 @@ use crate::format::Format;
 use crate::ids::{Digest, Epoch, Locator, NetworkId, NodeId, PairId, ShardIndex, StripeId};
 use crate::moved::MovedNotes;
 use crate::network::{Genesis, SignedCard, SignedPairRecord};
+use crate::reading::Reading;
 use crate::receipt::SignedReceipt;
 use crate::record::{RecordKey, SignedRecord};
 use crate::statement::{Commit, Session, Signed, Tombstone};
@@ -325,6 +326,12 @@ pub enum Request {
         /// Of its sealed bytes.
         range: Range<u64>,
     },
+    /// What this node has measured of others; from admitted nodes only; answered by
+    /// [`Response::Readings`].
+    Readings {
+        /// Of nodes whose ids are higher than this one; `None`: from the lowest.
+        after: Option<NodeId>,
+    },
 }
 
 /// What became of one item of a batch.
@@ -392,6 +399,9 @@ pub enum Response {
     },
     /// To [`Request::Challenge`].
     Proof(Digest),
+    /// To [`Request::Readings`]: at most [`READINGS_MAX`](crate::reading::READINGS_MAX), in the
+    /// order of their nodes; fewer, and there are no more.
+    Readings(Vec<Reading>),
     /// The request was refused; nothing was done.
     Refused(Refusal),
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::format::{Format, FormatError, Reader, Writer};
-use crate::ids::{Digest, NetworkId, NodeId};
+use crate::ids::{Digest, Epoch, NetworkId, NodeId, PairId};
 use crate::statement::{Statement, stated};
 
 /// What is wanted.
@@ -16,6 +16,20 @@ pub enum Want {
     Drain,
     /// It will never come back: nobody waits for it. Is not taken back.
     Lost,
+    /// It shall give its place in its pair to another node, and stay.
+    Yield(Place),
+}
+
+/// A member's place in one epoch of a pair, and who is to have it next. With the epoch the
+/// wish is over, so it can't be carried out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// In which pair.
+    pub pair: PairId,
+    /// In which epoch the member has it.
+    pub epoch: Epoch,
+    /// Who gets it.
+    pub to: NodeId,
 }
 
 impl fmt::Display for Want {
@@ -24,6 +38,7 @@ impl fmt::Display for Want {
             Self::Stay => "stay",
             Self::Drain => "drain",
             Self::Lost => "lost",
+            Self::Yield(_) => "yield",
         })
     }
 }
@@ -47,13 +62,21 @@ impl Statement for Wish {
 
 impl Format for Wish {
     const NAME: &'static str = "a wish";
+    /// 2: [`Want::Yield`].
+    const VERSION: u8 = 2;
     fn write(&self, out: &mut Writer) {
         out.raw(&self.node.0);
-        out.u8(match self.want {
-            Want::Stay => 0,
-            Want::Drain => 1,
-            Want::Lost => 2,
-        });
+        match self.want {
+            Want::Stay => out.u8(0),
+            Want::Drain => out.u8(1),
+            Want::Lost => out.u8(2),
+            Want::Yield(Place { pair, epoch, to }) => {
+                out.u8(3);
+                out.raw(&pair.0);
+                out.u64(epoch.0);
+                out.raw(&to.0);
+            }
+        }
         out.u64(self.sequence);
     }
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
@@ -62,6 +85,11 @@ impl Format for Wish {
             0 => Want::Stay,
             1 => Want::Drain,
             2 => Want::Lost,
+            3 => Want::Yield(Place {
+                pair: PairId(input.array("pair")?),
+                epoch: Epoch(input.u64("epoch")?),
+                to: NodeId(input.array("to")?),
+            }),
             _ => return Err(FormatError::Invalid("want")),
         };
         Ok(Self { node, want, sequence: input.u64("sequence")? })
@@ -79,6 +107,7 @@ pub struct SignedWish {
 
 impl Format for SignedWish {
     const NAME: &'static str = "a wish";
+    const VERSION: u8 = Wish::VERSION;
     fn write(&self, out: &mut Writer) {
         self.wish.write(out);
         out.raw(&self.signature);
@@ -98,6 +127,18 @@ mod tests {
         let wish = Wish { node: NodeId([2; 32]), want: Want::Drain, sequence: 3 };
         let signed = SignedWish { wish, signature: [4; 64] };
         assert_eq!(SignedWish::decode(&signed.encode()), Ok(signed));
+        let place = Place { pair: PairId([5; 16]), epoch: Epoch(6), to: NodeId([7; 32]) };
+        let yields = |place| Wish { want: Want::Yield(place), ..wish };
+        let yielding = SignedWish { wish: yields(place), signature: [4; 64] };
+        assert_eq!(SignedWish::decode(&yielding.encode()), Ok(yielding));
+        let elsewhere = [
+            yields(Place { pair: PairId([6; 16]), ..place }),
+            yields(Place { epoch: Epoch(7), ..place }),
+            yields(Place { to: NodeId([8; 32]), ..place }),
+        ];
+        for other in elsewhere {
+            assert_ne!(other.statement(&network), yields(place).statement(&network));
+        }
         let others = [
             Wish { node: NodeId([3; 32]), ..wish },
             Wish { want: Want::Lost, ..wish },

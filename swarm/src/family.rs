@@ -47,7 +47,8 @@ impl Family {
             | Request::Ping
             | Request::Probe { .. }
             | Request::Confirm { .. }
-            | Request::History { .. } => Self::Pair,
+            | Request::History { .. }
+            | Request::Readings { .. } => Self::Pair,
             Request::Summary { .. }
             | Request::CopyShard { .. }
             | Request::CopyRecords { .. }

@@ -107,7 +107,8 @@ impl Ask {
             | Request::Ping
             | Request::Probe { .. }
             | Request::Confirm { .. }
-            | Request::History { .. } => Self::Node,
+            | Request::History { .. }
+            | Request::Readings { .. } => Self::Node,
             Request::Summary { .. }
             | Request::CopyShard { .. }
             | Request::CopyRecords { .. }

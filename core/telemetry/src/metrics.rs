@@ -85,6 +85,8 @@ metrics! {
         records_rehomed: Count = "defs.repair.records", "{record}", "Records for which another pair stands in for a lost one.";
         scrubbed_bytes: Count = "defs.scrub.read", "By", "Sealed bytes read back and found to be right.";
         shards_superseded: Count = "defs.shards.superseded", "{shard}", "Copies removed that both members of the pair which took over hold.";
+        audits_passed: Count = "defs.audit.passed", "{audit}", "Audits of the partner that it passed.";
+        audits_failed: Count = "defs.audit.failed", "{audit}", "Audits of the partner that it failed.";
         shards_rotten: Count = "defs.scrub.rotten", "{shard}", "Shards that were not what their name says.";
         repair_bytes_read: Count = "defs.repair.read", "By", "Sealed bytes read to rebuild shards.";
         repair_bytes_written: Count = "defs.repair.written", "By", "Sealed bytes of rebuilt shards.";

@@ -100,7 +100,12 @@ fn kind(request: &Request) -> Kind {
         Request::Challenge { key, nonce, range } => {
             Kind::Challenge(repair::challenge(*key, nonce, range))
         }
+        Request::Readings { after } => Kind::Readings(readings(after.as_ref())),
     }
+}
+
+fn readings(after: Option<&NodeId>) -> Vec<u8> {
+    after.map_or_else(Vec::new, |node| node.0.to_vec())
 }
 
 fn of_pair(pair: PairId, epoch: Epoch) -> peer::Heartbeat {
@@ -190,6 +195,8 @@ fn read(kind: Kind) -> Result<Request, WireError> {
         Kind::StandIn(stand_in) => repair::read_stand_in(stand_in)?,
         Kind::TakeRecords(take) => repair::read_take_records(take)?,
         Kind::Challenge(challenge) => repair::read_challenge(&challenge)?,
+        Kind::Readings(after) if after.is_empty() => Request::Readings { after: None },
+        Kind::Readings(after) => Request::Readings { after: Some(NodeId(array(&after, "node")?)) },
     })
 }
 

@@ -9,6 +9,7 @@ use defs_core::message::{
     BATCH_ITEMS_MAX, HISTORY_MAX, ITEM_NAME_MAX, Item, ItemResult, Located, PairView, Response,
     Rung, SUMMARY_PARTS, ShardCopy, Summary, Table,
 };
+use defs_core::reading::READINGS_MAX;
 use defs_core::receipt::SignedReceipt;
 use defs_core::record::{HEADS_MAX, SignedRecord};
 use prost::Message;
@@ -94,6 +95,9 @@ fn kind(response: &Response) -> Kind {
         }
         Response::Released { share } => Kind::Released(share.to_vec()),
         Response::Proof(proof) => Kind::Proof(proof.0.to_vec()),
+        Response::Readings(readings) => {
+            Kind::Readings(peer::Readings { readings: encodings(readings) })
+        }
         Response::Refused(reason) => Kind::Refused(refusal(reason)),
     }
 }
@@ -183,6 +187,9 @@ fn read(kind: Kind) -> Result<Response, WireError> {
         }
         Kind::Released(share) => Response::Released { share: array(&share, "share")? },
         Kind::Proof(proof) => Response::Proof(Digest(array(&proof, "proof")?)),
+        Kind::Readings(said) => {
+            Response::Readings(formats(said.readings, "readings", READINGS_MAX)?)
+        }
         Kind::Refused(reason) => Response::Refused(read_refusal(reason)?),
     })
 }

@@ -13,7 +13,7 @@ use defs_core::statement::Statement;
 
 use crate::config::World;
 use crate::engine::Engine;
-use crate::heal::history::pair_changes;
+use crate::heal::history::{changed_change, pair_changes};
 use crate::refuse::refuse;
 
 /// After its start a node tells its card faster, since its first words may be said
@@ -52,7 +52,9 @@ impl<W: World> Engine<W> {
         match self.call_within(partner, request, self.config.timings.watch.suspect_after()).await {
             Ok(_) => {
                 let now = self.clock.elapsed();
-                self.watch.answered(&own.pair, now.saturating_sub(began), now);
+                let took = now.saturating_sub(began);
+                self.watch.answered(&own.pair, took, now);
+                self.gauges.of(partner, |meters| meters.answers.add(took));
                 self.membership.heard_partner(now);
                 self.confirmations.got(&own, partner, began);
                 self.pay_owed().await;
@@ -149,6 +151,10 @@ impl<W: World> Engine<W> {
         self.membership.table(now, timings.card_stale, timings.watch.suspect_after())
     }
 
+    fn change_of(&self, pair: &PairId) -> Option<Change> {
+        self.membership.changed(pair).map(|at| changed_change(pair, at))
+    }
+
     /// Writes what was learnt of the network, so that a restart begins with it.
     pub(crate) async fn flush_membership(self: Arc<Self>) {
         let (cards, pairs) = self.membership.take_dirty();
@@ -160,6 +166,7 @@ impl<W: World> Engine<W> {
             .iter()
             .map(card_change)
             .chain(pairs.iter().flat_map(pair_changes))
+            .chain(pairs.iter().filter_map(|pair| self.change_of(&pair.record.pair)))
             .chain(wishes)
             .collect();
         let written = self.disk.apply(changes).await;

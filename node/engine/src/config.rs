@@ -45,6 +45,8 @@ pub struct Timings {
     pub probe: Duration,
     /// Witnesses that are missing for so long are replaced by others.
     pub renew_witnesses: Duration,
+    /// Between audits of the partner.
+    pub audit: Duration,
     /// Between comparisons of the members of a pair, when nothing else causes one.
     pub compare: Duration,
     /// In which every stored byte is read back once.
@@ -96,6 +98,8 @@ impl Default for Timings {
             watch: detector::Timings::default(),
             probe: Duration::from_secs(2),
             renew_witnesses: Duration::from_secs(30),
+            // Each costs both members a read of 64 KiB.
+            audit: Duration::from_mins(1),
             compare: Duration::from_hours(1),
             scrub: Duration::from_hours(30 * 24),
             repair: Duration::from_secs(2),

@@ -26,7 +26,9 @@ use crate::config::{EngineConfig, World};
 use crate::connection::Connections;
 use crate::elapsed::Elapsed;
 use crate::gate::Gate;
+use crate::gauge::Gauges;
 use crate::heal::confirm::Confirmations;
+use crate::heal::hand_over::Preparing;
 use crate::heal::history::Behind;
 use crate::heal::lost::LostPairs;
 use crate::heal::notes::Hints;
@@ -47,7 +49,7 @@ use crate::refuse::reply;
 const QUERIES_MAX: usize = 1024;
 
 /// Pair records and cards that are read back at a start.
-const STATE_MAX: usize = 20_000;
+pub(crate) const STATE_MAX: usize = 20_000;
 
 /// One node's logic over its ports.
 pub struct Engine<W: World> {
@@ -88,6 +90,10 @@ pub struct Engine<W: World> {
     pub(crate) hints: Hints,
     pub(crate) wishes: Wishes,
     pub(crate) pace: Pace,
+    /// What was measured of others.
+    pub(crate) gauges: Gauges,
+    /// What this node takes over before it joins a pair.
+    pub(crate) preparing: Mutex<Preparing>,
     /// Pairs of which earlier epochs are missing here.
     pub(crate) behind: Mutex<Behind>,
     /// Held while an epoch is signed.
@@ -200,6 +206,8 @@ impl<W: World> Engine<W> {
             repairs: Repairs::default(),
             hints: Hints::default(),
             wishes: Wishes::default(),
+            gauges: Gauges::default(),
+            preparing: Mutex::default(),
             behind: Mutex::default(),
             signing: tokio::sync::Mutex::default(),
             has_stand_ins: AtomicBool::new(false),
@@ -217,6 +225,8 @@ impl<W: World> Engine<W> {
     async fn recall(&self) -> Result<(), OpenError> {
         self.recall_cards().await?;
         self.recall_pairs().await?;
+        self.recall_changes().await.map_err(OpenError::Disk)?;
+        self.recall_meters().await.map_err(OpenError::Disk)?;
         self.recall_wishes().await.map_err(OpenError::Disk)?;
         self.recall_stand_ins().await.map_err(OpenError::Disk)?;
         self.recall_sync().await.map_err(OpenError::Disk)?;
@@ -249,7 +259,7 @@ impl<W: World> Engine<W> {
         for (_, bytes) in pairs.await.map_err(OpenError::Disk)? {
             let pair = SignedPairRecord::decode(&bytes).map_err(OpenError::Format)?;
             // It was valid when it was written: its predecessor need not be here any more.
-            if self.membership.learn_pair(pair).is_err() {
+            if self.membership.learn_pair(pair, Duration::ZERO).is_err() {
                 tracing::warn!("a stored pair record names a node whose card is not stored");
             }
         }
@@ -284,6 +294,10 @@ impl<W: World> Engine<W> {
         self.every(tasks, stop, timings.watch.heartbeat(), Self::confirm_losses);
         self.every(tasks, stop, timings.form, Self::succeed);
         self.every(tasks, stop, timings.form, Self::close_gaps);
+        self.every(tasks, stop, timings.form, Self::take_over);
+        self.every(tasks, stop, timings.watch.heartbeat(), Self::measure_others);
+        self.every(tasks, stop, timings.audit, Self::audit_partner);
+        self.every(tasks, stop, crate::gauge::PERSIST_EVERY, Self::persist_meters);
         self.every(tasks, stop, timings.repair, Self::repair);
         self.every(tasks, stop, timings.form, Self::form);
         self.every(tasks, stop, timings.expire, Self::expire);
@@ -399,7 +413,7 @@ impl<W: World> Engine<W> {
             self.is_behind(pair);
             return Verdict::PassOn;
         }
-        match checked.and_then(|()| self.membership.learn_pair(pair.clone())) {
+        match checked.and_then(|()| self.membership.learn_pair(pair.clone(), self.lease_clock())) {
             Ok(_) => Verdict::PassOn,
             Err(PairError::Signature | PairError::TooFewSignatures) => Verdict::Reject,
             Err(PairError::NotASuccessor) => {
@@ -465,6 +479,7 @@ impl<W: World> Engine<W> {
             Request::Challenge { key, nonce, range } => {
                 reply(self.prove(caller, key, &nonce, range).await)
             }
+            Request::Readings { after } => reply(self.tell_readings(caller, after)),
         }
     }
 }

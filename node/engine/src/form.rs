@@ -24,7 +24,7 @@ use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::history::pair_changes;
 use crate::heal::superseded::not_left;
-use crate::membership::{check_pair, draw};
+use crate::membership::check_pair;
 use crate::refuse::{disk_refusal, refuse};
 use crate::stamp::sign_as_node;
 
@@ -132,7 +132,8 @@ impl<W: World> Engine<W> {
         let candidates =
             [self.membership.candidate(&primary)?, self.membership.candidate(&mirror)?];
         let others = self.membership.others(&members);
-        let witnesses = witness::choose(&candidates, &others, |node| draw(&pair, node));
+        let witnesses =
+            witness::choose(&candidates, &others, |node| self.witness_rank(&pair, node));
         let record = PairRecord { pair, epoch: Epoch(1), members, witnesses, previous: None };
         let signature = sign_as_node(&self.key, &record.statement(&self.network));
         let promise = SignedPairRecord { record, signatures: vec![signature] };
@@ -194,7 +195,7 @@ impl<W: World> Engine<W> {
         let mut changes = self.own_pair_changes(signed);
         changes.extend(with);
         self.disk.apply(changes).await?;
-        Ok(self.membership.learn_pair(signed.clone()).unwrap_or(false))
+        Ok(self.membership.learn_pair(signed.clone(), self.lease_clock()).unwrap_or(false))
     }
 
     /// Makes a pair that both have signed this node's own, durable before it is used.

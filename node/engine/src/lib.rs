@@ -6,6 +6,7 @@
 
 mod announce;
 mod arrivals;
+mod arrange;
 mod beat;
 mod catch_up;
 mod config;
@@ -15,6 +16,7 @@ mod engine;
 mod expire;
 mod form;
 mod gate;
+mod gauge;
 mod heal;
 mod keep;
 mod locate;
@@ -28,6 +30,7 @@ mod session;
 mod stamp;
 mod status;
 
+pub use arrange::{Arrangement, Explained};
 pub use config::{EngineConfig, Timings, World};
 pub use engine::{Engine, OpenError};
 pub use gate::{MIRROR_STORES_MAX, STORES_MAX};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use defs_core::ids::{Digest, Epoch, NetworkId, NodeId, PairId};
 use defs_core::message::{PairView, Table};
 use defs_core::network::{
-    Activity, Admission, Genesis, Labels, PairRecord, SignedCard, SignedPairRecord,
+    Activity, Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
 };
 use defs_core::statement::Statement;
 use defs_identity::{SignatureChecker, verify_node};
@@ -119,6 +119,8 @@ struct State {
     cards: BTreeMap<NodeId, Known>,
     pairs: BTreeMap<PairId, SignedPairRecord>,
     own: Option<PairId>,
+    /// When this node learnt that a pair's members had changed, by the lease clock.
+    changed: BTreeMap<PairId, Duration>,
     /// New members, and the sequence of the card that each had before it was one: what that
     /// card says of its activity counts no more.
     joining: BTreeMap<NodeId, u64>,
@@ -202,8 +204,13 @@ impl Membership {
         self.lock().pairs.get(pair).cloned()
     }
 
-    /// Takes in a pair record that [`check_pair`] found valid. Whether it was news.
-    pub(crate) fn learn_pair(&self, signed: SignedPairRecord) -> Result<bool, PairError> {
+    /// Takes in a pair record that [`check_pair`] found valid, at `now` by the lease clock.
+    /// Whether it was news.
+    pub(crate) fn learn_pair(
+        &self,
+        signed: SignedPairRecord,
+        now: Duration,
+    ) -> Result<bool, PairError> {
         let mut state = self.lock();
         let record = &signed.record;
         let known = |member: &NodeId| *member == self.me || state.cards.contains_key(member);
@@ -221,6 +228,9 @@ impl Membership {
                 let sequence = known.card.card.sequence;
                 state.joining.insert(*member, sequence);
             }
+        }
+        if record.members.iter().any(is_new) {
+            state.changed.insert(pair, now);
         }
         if record.role_of(&self.me).is_some() {
             // On the disk it is already, see `take_own_epoch`.
@@ -304,6 +314,34 @@ impl Membership {
     /// Whether `node` was heard within `patience`.
     pub(crate) fn is_heard(&self, node: &NodeId, now: Duration, patience: Duration) -> bool {
         self.lock().cards.get(node).is_some_and(|known| known.is_alive(now, patience))
+    }
+
+    /// Every other admitted node in order, and whether it was heard within `patience`.
+    pub(crate) fn hearing(&self, now: Duration, patience: Duration) -> Vec<(NodeId, bool)> {
+        let state = self.lock();
+        let others = state.cards.iter().filter(|(node, _)| **node != self.me);
+        others.map(|(node, known)| (*node, known.is_alive(now, patience))).collect()
+    }
+
+    /// Whether `node` still takes over what its partner has, as far as is known.
+    pub(crate) fn is_syncing(&self, node: &NodeId) -> bool {
+        self.lock().is_syncing(node)
+    }
+
+    /// The newest card of every admitted node.
+    pub(crate) fn cards(&self) -> BTreeMap<NodeId, NodeCard> {
+        let state = self.lock();
+        state.cards.iter().map(|(node, known)| (*node, known.card.card.clone())).collect()
+    }
+
+    /// When the members of `pair` last changed, if they did.
+    pub(crate) fn changed(&self, pair: &PairId) -> Option<Duration> {
+        self.lock().changed.get(pair).copied()
+    }
+
+    /// Remembers when the members of `pair` last changed.
+    pub(crate) fn recall_change(&self, pair: PairId, at: Duration) {
+        self.lock().changed.insert(pair, at);
     }
 
     /// Where every admitted node stands.

@@ -45,21 +45,29 @@ impl<W: World> Engine<W> {
         let keep = self.keep_shard(&store, arriving.key, local_body);
         let forward =
             self.peers.call(pair.mirror(), Request::MirrorShard(store.clone()), remote_body);
-        let (copied, kept, mirrored) = tokio::join!(copy(body, local, remote), keep, forward);
+        let (bytes, began) = (body.left(), self.clock.elapsed());
+        let copy = copy(body, local, remote, &self.clock);
+        let (copied, kept, mirrored) = tokio::join!(copy, keep, forward);
+        self.note_load(pair.mirror(), &mirrored);
         let theirs = mirror_receipt(mirrored, pair.mirror());
         // The cause comes first: a full disk here makes the copying stop, and that makes
         // the mirror see a broken body.
-        match (copied, kept) {
+        let waited = match (copied, kept) {
             (_, Err(error)) if !matches!(error, DiskError::Body(_)) => {
                 return Err(disk_refusal(error));
             }
             (Err(error), _) => return Err(refuse(Reason::Malformed, error.to_string())),
-            (Ok(()), Err(error)) => {
+            (Ok(_), Err(error)) => {
                 return Err(theirs.err().unwrap_or_else(|| disk_refusal(error)));
             }
-            (Ok(()), Ok(())) => {}
-        }
+            (Ok(waited), Ok(())) => waited,
+        };
         let theirs = theirs?;
+        let took = self.clock.elapsed().saturating_sub(began);
+        // Where the owner was waited for, this says how fast the owner is.
+        if waited < took / 4 {
+            self.note_transfer(pair.mirror(), bytes, began);
+        }
         self.metrics.shards_forwarded.one();
         let mut receipts = self.receipt(&store, arriving.key);
         receipts.push(theirs);
@@ -208,15 +216,23 @@ impl<W: World> Engine<W> {
 }
 
 /// Each frame goes to both, as fast as the slower of the two takes it. Ends early when
-/// either stops reading: its own result says why.
-async fn copy(mut body: Body, local: BodyWriter, remote: BodyWriter) -> Result<(), BodyError> {
-    while let Some(frame) = body.next().await? {
+/// either stops reading: its own result says why. How long the body was waited for.
+async fn copy(
+    mut body: Body,
+    local: BodyWriter,
+    remote: BodyWriter,
+    clock: &impl Clock,
+) -> Result<Duration, BodyError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let began = clock.elapsed();
+        let Some(frame) = body.next().await? else { return Ok(waited) };
+        waited = waited.saturating_add(clock.elapsed().saturating_sub(began));
         let (here, there) = tokio::join!(local.send(frame.clone()), remote.send(frame));
         if here.is_err() || there.is_err() {
-            return Ok(());
+            return Ok(waited);
         }
     }
-    Ok(())
 }
 
 fn mirror_receipt(

@@ -231,6 +231,16 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::Busy, "this node is still taking over its pair's records"));
         }
         self.check_confirmed().await?;
+        self.read_heads(keys, |heads| self.readable(&caller, heads)).await
+    }
+
+    /// All heads of records that `may_read` lets through.
+    pub(crate) async fn read_heads(
+        &self,
+        keys: Vec<RecordKey>,
+        may_read: impl Fn(Heads) -> ItemResult<Heads> + Send,
+    ) -> Result<Response, Refusal> {
+        bounded(keys.len())?;
         let mut answer = Answer::default();
         for some in keys.chunks(READ_AT_ONCE) {
             if answer.is_full {
@@ -238,7 +248,7 @@ impl<W: World> Engine<W> {
                 continue;
             }
             for heads in self.disk.records(some.to_vec()).await.map_err(disk_refusal)? {
-                answer.add(self.readable(&caller, heads));
+                answer.add(may_read(heads));
             }
         }
         let heads = answer.items.iter().flatten().map(|heads| heads.len() as u64);

@@ -19,6 +19,7 @@ use defs_core::network::{
     ADDRESS_MAX, ADDRESSES_MAX, Activity, Genesis, Labels, NodeCard, PairRecord, SignedCard,
     SignedPairRecord,
 };
+use defs_core::reading::Reading;
 use defs_core::receipt::{Kept, NodeSignature, Receipt, SignedReceipt};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Commit, Lock, Operations, Session, Signed, Tombstone, Unlock};
@@ -113,6 +114,10 @@ fn card(byte: u8) -> SignedCard {
     SignedCard { card, signature: [byte; 64] }
 }
 
+fn reading(byte: u8) -> Reading {
+    Reading { answers: byte.into(), p95_us: byte.into(), ..Reading::nothing(NodeId([byte; 32])) }
+}
+
 fn receipt(byte: u8) -> SignedReceipt {
     let receipt = Receipt {
         kept: Kept::Shard(StripeId([byte; 32]), ShardIndex(byte)),
@@ -197,6 +202,7 @@ fn owners() -> impl Strategy<Value = Request> {
                 12 => Request::Propose(Box::new(pair_record(byte))),
                 13 => Request::Heartbeat { pair, epoch },
                 14 => Request::Locate { locator },
+                15 => Request::Readings { after: flag.then_some(NodeId([byte; 32])) },
                 _ => Request::Found { locator, query: number, pair },
             }
         },
@@ -208,7 +214,7 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
 }
 
 fn to_owners() -> impl Strategy<Value = Response> {
-    (0..13_u8, any::<u8>(), 0..3_usize, any::<u64>(), refusal(), any::<bool>()).prop_map(
+    (0..14_u8, any::<u8>(), 0..3_usize, any::<u64>(), refusal(), any::<bool>()).prop_map(
         |(kind, byte, count, number, refusal, flag)| match kind {
             0 => Response::Hello {
                 genesis: Genesis { random: [byte; 32], invite_key: [byte; 33] },
@@ -233,6 +239,7 @@ fn to_owners() -> impl Strategy<Value = Response> {
             })),
             9 => Response::Pair(Box::new(pair_record(byte))),
             10 => Response::Alive,
+            12 => Response::Readings(vec![reading(byte); count]),
             11 => Response::Located(Located {
                 pairs: vec![PairId([byte; 16]); count],
                 rung: [Rung::Local, Rung::Broadcast, Rung::Kademlia, Rung::Nowhere]

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{HISTORY_MAX, Refusal, Request, Response};
 use defs_core::network::SignedPairRecord;
-use defs_core::port::{CallError, Change, Disk, Peers, StateKey};
+use defs_core::port::{CallError, Change, Disk, DiskError, Peers, StateKey};
 
 use crate::config::World;
-use crate::engine::Engine;
+use crate::engine::{Engine, STATE_MAX};
 use crate::membership::check_pair;
 use crate::refuse::disk_refusal;
 
@@ -38,7 +39,26 @@ pub(crate) fn pair_changes(signed: &SignedPairRecord) -> [Change; 2] {
     [Change::Put(StateKey(newest), bytes.clone()), Change::Put(StateKey(epoch), bytes)]
 }
 
+/// When the members of `pair` last changed, as it is kept: a plan leaves it alone for a while.
+pub(crate) fn changed_change(pair: &PairId, at: Duration) -> Change {
+    let key = [b"changed/".as_slice(), &pair.0].concat();
+    let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+    Change::Put(StateKey(key), millis.to_le_bytes().to_vec())
+}
+
 impl<W: World> Engine<W> {
+    /// Reads back when pairs last changed.
+    pub(crate) async fn recall_changes(&self) -> Result<(), DiskError> {
+        for (key, bytes) in self.disk.scan(StateKey(b"changed/".to_vec()), STATE_MAX).await? {
+            let pair = key.0.get(b"changed/".len()..).and_then(|pair| pair.try_into().ok());
+            let millis = <[u8; 8]>::try_from(bytes.as_ref()).ok().map(u64::from_le_bytes);
+            if let (Some(pair), Some(millis)) = (pair, millis) {
+                self.membership.recall_change(PairId(pair), Duration::from_millis(millis));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) async fn history(&self, pair: PairId, after: Epoch) -> Result<Response, Refusal> {
         let stored = self.disk.scan(StateKey(prefix(&pair)), EPOCHS_MAX);
         let stored = stored.await.map_err(disk_refusal)?;
@@ -118,7 +138,7 @@ impl<W: World> Engine<W> {
             return false;
         }
         if signed.record.role_of(&self.me).is_none() {
-            return self.membership.learn_pair(signed).unwrap_or(false);
+            return self.membership.learn_pair(signed, self.lease_clock()).unwrap_or(false);
         }
         self.take_own_epoch(&signed, []).await.unwrap_or_else(|error| {
             self.note_failure(Err(error));

@@ -108,7 +108,11 @@ impl<W: World> Engine<W> {
         pause.min(PAUSE_MAX)
     }
 
-    async fn scrub_shard(&self, key: ShardKey, stored: StoredShard) -> Result<(), Refusal> {
+    pub(crate) async fn scrub_shard(
+        &self,
+        key: ShardKey,
+        stored: StoredShard,
+    ) -> Result<(), Refusal> {
         match self.is_sound(key, &stored).await {
             Some(true) => {
                 self.metrics.scrubbed_bytes.add(stored.length);
@@ -121,7 +125,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Whether a shard's bytes are what their name says; `None` if it isn't here any more.
-    async fn is_sound(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
+    pub(crate) async fn is_sound(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
         self.disk.shard(key).await.ok()??;
         Some(self.is_as_named(key, stored).await.unwrap_or(false))
     }

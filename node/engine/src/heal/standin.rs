@@ -189,9 +189,11 @@ impl<W: World> Engine<W> {
         let current: Vec<_> = set.pairs.iter().map(now_at).collect();
         let live: Vec<_> =
             current.iter().copied().filter(|pair| !self.lost.is_lost(pair)).collect();
-        // The first that lives leads.
+        // The first that lives leads; of those that stand in only if no other does: until it has
+        // been given everything, a stand-in has nothing to go on from.
+        let named = set.pairs.iter().find(|pair| !self.lost.is_lost(pair));
         let quorum = defs_core::record::quorum_of(set.pairs.len());
-        if live.first() != Some(&own.pair) || live.len() < quorum {
+        if named.or(live.first()) != Some(&own.pair) || live.len() < quorum {
             return Ok(None);
         }
         // What was promised and not brought to its end, since another did not agree yet.

@@ -14,15 +14,16 @@ use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, StateKey};
 use defs_core::wish::Want;
 use defs_pairing::detector::Health;
 use defs_pairing::majority::Leave;
+use defs_pairing::planner::Candidate;
 use defs_pairing::replacement::{self, Substitute, Survivor};
-use defs_pairing::score::Points;
+use defs_pairing::score::measured::Capacity;
 use defs_pairing::witness;
 
 use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::confirm::Parting;
 use crate::heal::sync::sync_change;
-use crate::membership::{check_pair, draw};
+use crate::membership::check_pair;
 use crate::refuse::{disk_refusal, refuse};
 
 /// Of an epoch's witnesses, so many must agree to a change that one member doesn't sign.
@@ -53,7 +54,8 @@ impl<W: World> Engine<W> {
         let Some(own) = self.membership.own_pair() else { return };
         let Some(partner) = own.record.partner_of(&self.me) else { return };
         let health = self.watch.health();
-        let is_leaving = self.wishes.want(&partner) == Some(Want::Drain);
+        let is_leaving = self.wishes.want(&partner) == Some(Want::Drain)
+            || self.heir_of(&partner, &own.record).is_some();
         let result = if health == Some(Health::Lost) || is_leaving {
             self.replace(&own.record, partner).await
         } else if health == Some(Health::Alive) && own.record.primary() == self.me {
@@ -117,7 +119,8 @@ impl<W: World> Engine<W> {
         own: &PairRecord,
         partner: NodeId,
     ) -> Result<Option<SignedPairRecord>, DiskError> {
-        let Some(newcomer) = self.substitute(partner) else { return Ok(None) };
+        let heir = self.heir_of(&partner, own);
+        let Some(newcomer) = heir.or_else(|| self.substitute(partner)) else { return Ok(None) };
         let members = [self.me, newcomer];
         let record = PairRecord {
             pair: own.pair,
@@ -144,12 +147,12 @@ impl<W: World> Engine<W> {
         };
         let candidates: Vec<_> = free
             .into_iter()
-            .map(|candidate| Substitute {
-                node: candidate.node,
-                free: self.membership.room_of(&candidate.node),
-                labels: candidate.labels,
-                score: Points::UNKNOWN,
-                is_spare: true,
+            .map(|candidate| {
+                let free = self.membership.room_of(&candidate.node);
+                let room = Capacity { total: candidate.capacity, free };
+                let score = self.own_score(&candidate.node, room);
+                let Candidate { node, labels, .. } = candidate;
+                Substitute { node, labels, free, score, is_spare: true }
             })
             .collect();
         match replacement::choose(&survivor, &lost, &candidates) {
@@ -175,7 +178,7 @@ impl<W: World> Engine<W> {
         let [Some(one), Some(other)] = candidates else { return Vec::new() };
         let mut others = self.membership.others(&members);
         others.retain(|other| !without.contains(&other.node) && self.is_heard(&other.node));
-        witness::choose(&[one, other], &others, |node| draw(&own.pair, node))
+        witness::choose(&[one, other], &others, |node| self.witness_rank(&own.pair, node))
     }
 
     pub(crate) fn is_heard(&self, node: &NodeId) -> bool {
@@ -439,6 +442,7 @@ impl<W: World> Engine<W> {
         if !stays {
             return Err(refuse(Reason::NotAllowed, "no member of the pair would stay"));
         }
+        self.may_take_place(before)?;
         match self.promise().await.map_err(disk_refusal)? {
             Some(promised) if promised.record != *record => {
                 Err(refuse(Reason::Busy, "this node has promised itself to another now"))
@@ -459,7 +463,12 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::NotAllowed, "only the partner may propose that"));
         }
         let is_renewal = before.members == record.members;
-        if is_renewal || self.wishes.want(&self.me) == Some(Want::Drain) {
+        let heir = self.heir_of(&self.me, before);
+        let is_wished = match record.partner_of(&caller) {
+            Some(newcomer) if heir.is_some() => heir == Some(newcomer),
+            _ => self.wishes.want(&self.me) == Some(Want::Drain),
+        };
+        if is_renewal || is_wished {
             return Ok(());
         }
         Err(refuse(Reason::NotAllowed, "this node lives, and nobody asked it to leave"))
@@ -581,7 +590,7 @@ impl<W: World> Engine<W> {
 
     /// Takes a pair as this node's own, and tells everybody.
     pub(crate) fn enter(&self, signed: SignedPairRecord) {
-        if self.membership.learn_pair(signed.clone()).is_ok() {
+        if self.membership.learn_pair(signed.clone(), self.lease_clock()).is_ok() {
             self.membership.heard_partner(self.clock.elapsed());
             self.peers.publish(Gossip::Pair(Box::new(signed)));
             self.entered.notify_one();

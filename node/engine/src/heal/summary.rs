@@ -26,7 +26,8 @@ const ITEMS_MAX: usize = 4 << 20;
 const TOMBSTONES_MAX: usize = 1 << 20;
 
 impl<W: World> Engine<W> {
-    /// The pair of which this node and `caller` are the members in `epoch`.
+    /// The pair of which this node is a member in `epoch`, and `caller` is the other one or is
+    /// to be.
     pub(crate) fn shared_pair(
         &self,
         caller: NodeId,
@@ -34,7 +35,8 @@ impl<W: World> Engine<W> {
         epoch: Epoch,
     ) -> Result<PairRecord, Refusal> {
         let own = self.own_pair_at(pair, epoch)?;
-        if own.partner_of(&self.me) == Some(caller) {
+        let is_heir = || self.awaited_at(&caller).is_some_and(|awaited| awaited == own);
+        if own.partner_of(&self.me) == Some(caller) || is_heir() {
             Ok(own)
         } else {
             Err(refuse(Reason::NotAllowed, "only the partner may ask that"))

@@ -12,10 +12,10 @@ use defs_core::message::{Request, Response, ShardKey};
 use defs_core::network::PairRecord;
 use defs_core::port::{Change, Disk, Peers, Randomness, StateKey, StoredShard};
 use defs_core::statement::{Signed, Tombstone};
+use defs_pairing::score::audit::{Challenge, Verdict};
 
 use crate::config::World;
 use crate::engine::Engine;
-use crate::heal::audit::{RANGE_MAX, proof};
 use crate::keep::tombstone_key;
 
 /// Shards looked at in one step of the scan.
@@ -66,7 +66,8 @@ impl<W: World> Engine<W> {
     async fn superseding(&self, stored: &StoredShard) -> Option<PairRecord> {
         let pair = stored.state.pair;
         let now = self.membership.pair(&pair)?.record;
-        if now.role_of(&self.me).is_some() {
+        let is_awaited = self.awaited_at(&self.me).is_some_and(|awaited| awaited.pair == pair);
+        if now.role_of(&self.me).is_some() || is_awaited {
             return None;
         }
         let left = self.disk.get(left_key(&pair)).await.ok()?;
@@ -110,34 +111,17 @@ impl<W: World> Engine<W> {
     }
 
     async fn ask_members(&self, key: ShardKey, stored: &StoredShard, now: &PairRecord) -> Word {
-        let Some((range, bytes)) = self.sample(key, stored).await else { return Word::Unknown };
         let mut shown = 0;
         for member in now.members {
-            let nonce = self.random.array();
-            let request = Request::Challenge { key, nonce, range: range.clone() };
-            let answer = self.peers.call(member, request, Body::empty()).await;
-            let expected = Response::Proof(proof(key, &nonce, &range, &bytes));
-            if answer.is_ok_and(|reply| reply.response == expected) {
+            let place = u64::from_le_bytes(self.random.array());
+            let challenge = Challenge::draw(key, stored.length, self.random.array(), place);
+            if self.challenge(member, &challenge).await == Ok(Some(Verdict::Holds)) {
                 shown += 1;
             } else if let Some(tombstone) = self.tombstone_at(member, key.stripe, stored).await {
                 return Word::Deleted(Box::new(tombstone));
             }
         }
         if shown == now.members.len() { Word::Kept } else { Word::Unknown }
-    }
-
-    /// A range of the shard drawn at random, and what is in it here.
-    async fn sample(
-        &self,
-        key: ShardKey,
-        stored: &StoredShard,
-    ) -> Option<(std::ops::Range<u64>, Vec<u8>)> {
-        let length = stored.length.min(RANGE_MAX);
-        let places = stored.length.saturating_sub(length).saturating_add(1);
-        let start = u64::from_le_bytes(self.random.array()).checked_rem(places)?;
-        let range = start..start.saturating_add(length);
-        let body = self.disk.read(key, range.clone()).await.ok()?;
-        Some((range, body.collect().await.ok()?.to_vec()))
     }
 
     async fn tombstone_at(

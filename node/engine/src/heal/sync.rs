@@ -72,7 +72,7 @@ impl<W: World> Engine<W> {
     pub(crate) fn activity(&self) -> Activity {
         if self.wishes.want(&self.me) == Some(defs_core::wish::Want::Drain) {
             Activity::Draining
-        } else if self.is_syncing() {
+        } else if self.is_syncing() || self.is_preparing() {
             Activity::Syncing
         } else {
             Activity::Ready
@@ -291,7 +291,10 @@ impl<W: World> Engine<W> {
             return Ok(None);
         }
         let request = Request::CopyShard { pair: own.pair, epoch: own.epoch, key };
-        let reply = match self.peers.call(partner, request, Body::empty()).await {
+        let began = self.clock.elapsed();
+        let answer = self.peers.call(partner, request, Body::empty()).await;
+        self.note_load(partner, &answer);
+        let reply = match answer {
             Ok(reply) => reply,
             // Deleted or collected since.
             Err(CallError::Refused { refusal, .. }) if refusal.reason == Reason::NotFound => {
@@ -325,6 +328,7 @@ impl<W: World> Engine<W> {
             return Err(unexpected());
         }
         self.disk.store(copy.head, state, reply.body).await.map_err(disk_refusal)?;
+        self.note_transfer(partner, bytes, began);
         self.metrics.shards_copied.one();
         self.metrics.bytes_copied.add(bytes);
         self.pace.spend(bytes, &self.clock).await;
@@ -380,7 +384,7 @@ impl<W: World> Engine<W> {
         keys: Vec<defs_core::record::RecordKey>,
     ) -> Result<Response, Refusal> {
         self.shared_pair(caller, pair, epoch)?;
-        self.read_records(caller, keys).await
+        self.read_heads(keys, Ok).await
     }
 
     pub(crate) async fn copy_tombstones(

@@ -8,7 +8,7 @@ use defs_core::ids::NodeId;
 use defs_core::message::Gossip;
 use defs_core::port::{Change, Disk, DiskError, Publish, StateKey, Verdict};
 use defs_core::statement::Statement;
-use defs_core::wish::{SignedWish, Want};
+use defs_core::wish::{Place, SignedWish, Want};
 use defs_identity::verify_node;
 use defs_pairing::detector::Intent;
 
@@ -41,10 +41,28 @@ impl Wishes {
         self.lock().known.get(node).map(|signed| signed.wish.want)
     }
 
+    /// The place that `node` is to give to another.
+    pub(crate) fn place(&self, node: &NodeId) -> Option<Place> {
+        match self.want(node)? {
+            Want::Yield(place) => Some(place),
+            Want::Stay | Want::Drain | Want::Lost => None,
+        }
+    }
+
+    /// All places that are to be given to others, and who has them.
+    pub(crate) fn places(&self) -> Vec<(NodeId, Place)> {
+        let state = self.lock();
+        let place = |(node, signed): (&NodeId, &SignedWish)| match signed.wish.want {
+            Want::Yield(place) => Some((*node, place)),
+            Want::Stay | Want::Drain | Want::Lost => None,
+        };
+        state.known.iter().filter_map(place).collect()
+    }
+
     /// As the failure detector takes it.
     pub(crate) fn intent(&self, node: &NodeId) -> Option<Intent> {
         match self.want(node)? {
-            Want::Stay => None,
+            Want::Stay | Want::Yield(_) => None,
             Want::Drain => Some(Intent::Drain),
             Want::Lost => Some(Intent::Lost),
         }

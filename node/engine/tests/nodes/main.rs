@@ -11,6 +11,7 @@ mod keeping;
 mod limits;
 mod looking;
 mod network;
+mod pairing;
 mod reading;
 mod records;
 mod storing;

@@ -112,10 +112,20 @@ impl Net {
 
     /// Starts the node of this seed over `disk`, which may be one that it had before.
     pub(crate) async fn start(&mut self, seed: u8, disk: Arc<MemoryDisk>) -> NodeId {
+        let labels = Labels { host: format!("host-{seed}"), ..Labels::default() };
+        self.start_at(seed, labels, disk).await
+    }
+
+    /// Starts the node of this seed where `labels` say.
+    pub(crate) async fn start_at(
+        &mut self,
+        seed: u8,
+        labels: Labels,
+        disk: Arc<MemoryDisk>,
+    ) -> NodeId {
         let key = SecretKey::from_seed(&[seed; 32]);
         let id = key.public().node_id();
         let admission = Admission { node: id }.statement(&self.network);
-        let labels = Labels { host: format!("host-{seed}"), ..Labels::default() };
         let config = EngineConfig {
             genesis: self.genesis,
             admission: self.invite.sign(&admission).0,
@@ -133,6 +143,17 @@ impl Net {
         engine.start(&self.tasks, &stop);
         self.nodes.insert(id, Node { engine, disk, clock, stop });
         id
+    }
+
+    /// What a person wants of `node`, under the invite key.
+    pub(crate) fn signed_wish(&self, node: NodeId, want: Want) -> SignedWish {
+        let wish = Wish { node, want, sequence: self.clock.now().0 };
+        SignedWish { wish, signature: self.invite.sign(&wish.statement(&self.network)).0 }
+    }
+
+    /// Tells the network a person's word, through the node `at`.
+    pub(crate) fn wish(&self, at: &NodeId, node: NodeId, want: Want) {
+        assert!(self.nodes[at].engine.take_wish(self.signed_wish(node, want)));
     }
 
     /// Starts a node again that was killed.
@@ -169,13 +190,6 @@ impl Net {
             let card = Gossip::Card(Box::new(SignedCard { card, signature }));
             assert_eq!(self.nodes[to].engine.hear(card), Verdict::PassOn);
         }
-    }
-
-    /// A person's word about `of`, told to one node.
-    pub(crate) fn wish(&self, to: &NodeId, of: NodeId, want: Want) {
-        let wish = Wish { node: of, want, sequence: self.clock.now().0 };
-        let signature = self.invite.sign(&wish.statement(&self.network)).0;
-        assert!(self.nodes[to].engine.take_wish(SignedWish { wish, signature }));
     }
 
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
