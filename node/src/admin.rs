@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use defs_core::ids::{NodeId, PairId, StripeId};
+use defs_core::ids::{Epoch, NodeId, PairId, StripeId};
 use defs_core::network::PairRecord;
 use defs_core::port::Disk;
 use defs_core::statement::Statement;
 use defs_core::states::PairState;
-use defs_core::wish::{SignedWish, Want, Wish};
+use defs_core::wish::{Place, SignedWish, Want, Wish};
 use defs_engine::{Engine, Loss, Unrepaired};
 use defs_identity::{PublicKey, SecretKey};
 use defs_store::Store;
@@ -26,6 +26,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::arrange;
 use crate::metrics::Metrics;
 use crate::run::Real;
 use crate::secret_file;
@@ -193,12 +194,7 @@ impl Node {
     fn wish(&self, request: &pb::WishRequest) -> Result<(), Status> {
         let node = request.node_id.parse();
         let node: NodeId = node.map_err(|_text| Status::invalid_argument("not a node's id"))?;
-        let want = match request.want.as_str() {
-            "stay" => Want::Stay,
-            "drain" => Want::Drain,
-            "lost" => Want::Lost,
-            _ => return Err(Status::invalid_argument("a wish is to stay, to drain or lost")),
-        };
+        let want = want_of(request)?;
         let no_invite = || {
             let path = self.invite.display();
             Status::failed_precondition(format!("this node has no invite at {path}"))
@@ -238,6 +234,22 @@ impl Node {
                     });
                 }
             }
+        }
+    }
+}
+
+fn want_of(request: &pb::WishRequest) -> Result<Want, Status> {
+    match (request.want.as_str(), &request.place) {
+        ("stay", None) => Ok(Want::Stay),
+        ("drain", None) => Ok(Want::Drain),
+        ("lost", None) => Ok(Want::Lost),
+        ("yield", Some(pb::Place { pair_id, epoch, to_id })) => {
+            let no_id = |_| Status::invalid_argument("a place is a pair, an epoch and a node");
+            let (pair, to) = (pair_id.parse().map_err(no_id)?, to_id.parse().map_err(no_id)?);
+            Ok(Want::Yield(Place { pair, epoch: Epoch(*epoch), to }))
+        }
+        _ => {
+            Err(Status::invalid_argument("a wish is to stay, to drain, lost, or to yield a place"))
         }
     }
 }
@@ -325,6 +337,24 @@ impl Admin for Door {
     ) -> Result<Response<pb::WishResponse>, Status> {
         self.0.wish(request.get_ref())?;
         Ok(Response::new(pb::WishResponse {}))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        let node = request.get_ref().node_id.parse();
+        let node: NodeId = node.map_err(|_text| Status::invalid_argument("not a node's id"))?;
+        let explained = self.0.engine.explain(node).await;
+        let explained = explained.ok_or_else(|| Status::not_found("no such node is known"))?;
+        Ok(Response::new(arrange::explained(&explained)))
+    }
+
+    async fn arrange(
+        &self,
+        _: Request<pb::ArrangeRequest>,
+    ) -> Result<Response<pb::ArrangeResponse>, Status> {
+        Ok(Response::new(arrange::arranged(&self.0.engine.arrange().await)))
     }
 
     async fn verify(

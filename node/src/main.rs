@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod arrange;
 mod data_folder;
 mod fsck;
 mod membership;

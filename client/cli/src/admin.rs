@@ -50,9 +50,25 @@ impl Admin {
 
     /// Tells everybody what a person wants of a node.
     pub(crate) async fn wish(&mut self, node_id: &str, want: &str) -> Result<()> {
-        let request = pb::WishRequest { node_id: node_id.to_owned(), want: want.to_owned() };
-        self.0.wish(request).await?;
+        let (node_id, want) = (node_id.to_owned(), want.to_owned());
+        self.0.wish(pb::WishRequest { node_id, want, place: None }).await?;
         Ok(())
+    }
+
+    /// Tells everybody that a node shall give its place in a pair to another.
+    pub(crate) async fn yields(&mut self, node_id: &str, place: pb::Place) -> Result<()> {
+        let (node_id, want) = (node_id.to_owned(), "yield".to_owned());
+        self.0.wish(pb::WishRequest { node_id, want, place: Some(place) }).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn explain(&mut self, node_id: &str) -> Result<pb::ExplainResponse> {
+        let request = pb::ExplainRequest { node_id: node_id.to_owned() };
+        Ok(self.0.explain(request).await?.into_inner())
+    }
+
+    pub(crate) async fn arrange(&mut self) -> Result<pb::ArrangeResponse> {
+        Ok(self.0.arrange(pb::ArrangeRequest {}).await?.into_inner())
     }
 
     pub(crate) async fn shutdown(&mut self) -> Result<()> {

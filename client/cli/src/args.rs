@@ -99,9 +99,20 @@ pub(crate) enum Command {
         names: Vec<String>,
     },
     /// List the nodes of the network
-    Nodes,
+    Nodes {
+        /// Show how good this node is as a partner, and every measurement that this follows from
+        #[arg(long, value_name = "ID")]
+        explain: Option<String>,
+    },
     /// List the pairs of the network
-    Pairs,
+    Pairs {
+        /// Show which pairs would be better and why; changes nothing
+        #[arg(long, conflicts_with = "apply")]
+        plan: bool,
+        /// Make the better pairs, one member after the other, and wait for each
+        #[arg(long)]
+        apply: bool,
+    },
     /// List, resume and cancel uploads and downloads that were cut off
     Tasks {
         #[command(subcommand)]

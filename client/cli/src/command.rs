@@ -1,11 +1,13 @@
 //! Each command in a file of its own.
 
+mod explain;
 mod files;
 mod get;
 mod key;
 mod local;
 mod network;
 mod node;
+mod pairs;
 mod put;
 mod stat;
 mod tasks;
@@ -62,8 +64,11 @@ async fn dispatch(context: &Context) -> Result<()> {
         Command::Why { name } => why::run(context, name).await,
         Command::Node { command } => node::run(context, command).await,
         Command::Rm { names } => files::remove(context, names).await,
-        Command::Nodes => network::nodes(context).await,
-        Command::Pairs => network::pairs(context).await,
+        Command::Nodes { explain: Some(id) } => explain::run(context, id).await,
+        Command::Nodes { explain: None } => network::nodes(context).await,
+        Command::Pairs { plan: true, .. } => pairs::plan(context).await,
+        Command::Pairs { apply: true, .. } => pairs::apply(context).await,
+        Command::Pairs { .. } => network::pairs(context).await,
         Command::Tasks { command } => tasks::run(context, command.as_ref()).await,
         Command::Settings => {
             let page = defs_core::settings::markdown();
