@@ -5,8 +5,8 @@
 //! through which it could.
 
 mod announce;
-mod arrivals;
 mod arrange;
+mod arrivals;
 mod beat;
 mod catch_up;
 mod config;
