@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use defs_core::format::Format as _;
 use defs_core::ids::{NetworkId, NodeId};
-use defs_core::mode::{Layout, LayoutError, Wish};
+use defs_core::mode::{Layout, LayoutError, Wish, choose};
 use defs_core::network::Genesis;
 use defs_core::port::{Clock, Compute, Peers, Randomness};
 use defs_core::size::Size;
@@ -45,6 +46,13 @@ const MEMORY_BUDGET: Size = Size::mib(256);
 
 /// Bytes read or written at a time, unless it is set.
 const BUFFER: Size = Size::kib(256);
+
+/// How long a layout waits for pairs that are known, but not open as far as the node knows
+/// that was asked: it may have started just now, or their members may.
+const PAIRS_AWAITED: Duration = Duration::from_secs(10);
+
+/// How often it looks.
+const PAIRS_ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// What a client is made with, besides its ports.
 #[derive(Debug)]
@@ -272,12 +280,21 @@ impl<W: World> Shared<W> {
         length: Option<u64>,
         wish: &Wish,
     ) -> Result<Layout, LayoutError> {
+        let directory = &self.nodes.directory;
+        let clock = self.nodes.world.clock();
+        let until = clock.elapsed() + PAIRS_AWAITED;
         // A table that is a little old is better than none; placing asks again.
-        let view = match self.nodes.directory.fresh().await {
-            Ok(view) => view,
-            Err(_) => self.nodes.directory.view(),
-        };
-        defs_core::mode::choose(length, wish, self.nodes.directory.open_pairs(&view).count())
+        let mut told = directory.fresh().await;
+        loop {
+            let view = told.unwrap_or_else(|_unreachable| directory.view());
+            let chosen = choose(length, wish, directory.open_pairs(&view).count());
+            let would_do = choose(length, wish, view.pairs.len()).is_ok();
+            if chosen.is_ok() || !would_do || clock.elapsed() >= until {
+                return chosen;
+            }
+            clock.sleep(PAIRS_ASKED_EVERY).await;
+            told = directory.refresh().await;
+        }
     }
 
     pub(crate) fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskId, tasks::Running>> {
