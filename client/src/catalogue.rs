@@ -233,6 +233,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::database::Threads;
     use crate::keys::FileKey;
 
     fn entry(name: &str, file: u8) -> Entry {
@@ -253,8 +254,8 @@ mod tests {
     }
 
     async fn catalogue(folder: &std::path::Path, seed: u8) -> Catalogue {
-        let database =
-            Database::open(&folder.join("client.db"), &TaskTracker::new()).await.unwrap();
+        let threads = Threads::of(&TaskTracker::new(), false);
+        let database = Database::open(&folder.join("client.db"), threads).await.unwrap();
         Catalogue::new(database, Arc::new(Owner::new(SecretKey::from_seed(&[seed; 32]))))
     }
 

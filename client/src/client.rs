@@ -31,7 +31,7 @@ pub use status::{FileStatus, ShardStatus, SliceStatus, StatusError};
 pub use tasks::{Finished, TaskError, TaskInfo};
 
 use crate::catalogue::{Catalogue, CatalogueError, Entry};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Threads};
 use crate::directory::{Unreachable, View};
 use crate::journal::{Journal, TaskId};
 use crate::keys::Owner;
@@ -70,6 +70,9 @@ pub struct ClientConfig {
     pub memory_budget: Size,
     /// Bytes read or written at a time, of files and streams; at least 1.
     pub buffer_size: Size,
+    /// Whether the local database is used on the calling thread, which then waits for its
+    /// disk: in a simulation the order of events must not depend on threads.
+    pub blocks: bool,
 }
 
 impl ClientConfig {
@@ -77,7 +80,8 @@ impl ClientConfig {
     #[must_use]
     pub fn new(home: PathBuf, identity: SecretKey, contacts: Vec<NodeId>) -> Self {
         let (memory_budget, buffer_size) = (MEMORY_BUDGET, BUFFER);
-        Self { home, identity, contacts, network: None, memory_budget, buffer_size }
+        let (network, blocks) = (None, false);
+        Self { home, identity, contacts, network, memory_budget, buffer_size, blocks }
     }
 }
 
@@ -140,11 +144,12 @@ pub(crate) struct Shared<W> {
 impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
     /// Opens the owner's folder. Nothing is asked of the network yet.
     pub async fn open(ports: Ports<P, C, R, K>, config: ClientConfig) -> Result<Self, OpenError> {
-        let ClientConfig { home, identity, contacts, network, memory_budget, buffer_size } = config;
+        let ClientConfig { home, identity, contacts, network, memory_budget, buffer_size, blocks } =
+            config;
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let owner = Arc::new(Owner::new(identity));
-        let database = Database::open(&home.join("client.db"), &tasks).await?;
+        let database = Database::open(&home.join("client.db"), Threads::of(&tasks, blocks)).await?;
         let known = known_genesis(&database).await?;
         if let (Some(known), Some(asked)) = (known.map(|genesis| genesis.network()), network)
             && known != asked

@@ -89,18 +89,42 @@ pub enum DatabaseError {
 pub(crate) struct Database {
     writes: mpsc::Sender<Box<dyn Job>>,
     reader: Arc<Mutex<Connection>>,
+    threads: Threads,
+}
+
+/// Where calls run that wait for the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Threads {
     tasks: TaskTracker,
+    /// Right where they are made, in a simulation.
+    here: bool,
+}
+
+impl Threads {
+    /// `tasks` waits for them; `here` is [`ClientConfig::blocks`](crate::ClientConfig).
+    pub(crate) fn of(tasks: &TaskTracker, here: bool) -> Self {
+        Self { tasks: tasks.clone(), here }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, DatabaseError> {
+        if self.here {
+            return Ok(work());
+        }
+        self.tasks.spawn_blocking(work).await.map_err(|_ended| DatabaseError::Closed)
+    }
 }
 
 impl Database {
     /// Opens `path` and makes it, for its owner's eyes only, where there is none.
-    pub(crate) async fn open(path: &Path, tasks: &TaskTracker) -> Result<Self, DatabaseError> {
+    pub(crate) async fn open(path: &Path, threads: Threads) -> Result<Self, DatabaseError> {
         let owned = path.to_owned();
-        let opened = tasks.spawn_blocking(move || open_both(&owned)).await;
-        let (writer, reader) = opened.map_err(|_ended| DatabaseError::Closed)??;
+        let (writer, reader) = threads.run(move || open_both(&owned)).await??;
         let (writes, waiting) = mpsc::channel(WAITING_MAX);
-        tasks.spawn(commit_all(writer, waiting, tasks.clone()));
-        Ok(Self { writes, reader: Arc::new(Mutex::new(reader)), tasks: tasks.clone() })
+        threads.tasks.spawn(commit_all(writer, waiting, threads.clone()));
+        Ok(Self { writes, reader: Arc::new(Mutex::new(reader)), threads })
     }
 
     /// Runs `work` in a transaction and returns when it is durable. `work` is undone alone
@@ -123,12 +147,11 @@ impl Database {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DatabaseError> {
         let reader = Arc::clone(&self.reader);
-        let done = self.tasks.spawn_blocking(move || {
+        let done = self.threads.run(move || {
             // A query that panicked has left no transaction open: reads have none.
             work(&reader.lock().unwrap_or_else(PoisonError::into_inner))
         });
-        let done = done.await.map_err(|_ended| DatabaseError::Closed)?;
-        done.map_err(|source| DatabaseError::Query { what, source: Arc::new(source) })
+        done.await?.map_err(|source| DatabaseError::Query { what, source: Arc::new(source) })
     }
 }
 
@@ -185,14 +208,14 @@ where
 async fn commit_all(
     mut writer: Connection,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
-    tasks: TaskTracker,
+    threads: Threads,
 ) {
     loop {
         let mut jobs = Vec::new();
         if waiting.recv_many(&mut jobs, COMMIT_MAX).await == 0 {
             return;
         }
-        let committed = tasks.spawn_blocking(move || {
+        let committed = threads.run(move || {
             let outcome = commit(&mut writer, &mut jobs).map_err(Arc::new);
             (writer, jobs, outcome)
         });
@@ -292,7 +315,7 @@ mod tests {
     async fn a_failing_write_is_undone_alone() {
         let folder = tempfile::tempdir().unwrap();
         let tasks = TaskTracker::new();
-        let database = Database::open(&folder.path().join("client.db"), &tasks).await.unwrap();
+        let database = Database::open(&folder.path().join("client.db"), Threads::of(&tasks, false)).await.unwrap();
         let (first, twice, other) =
             tokio::join!(put(&database, "a", 1), put(&database, "a", 2), put(&database, "b", 3));
         assert!(first.is_ok() && other.is_ok());
@@ -305,8 +328,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("client.db");
         let tasks = TaskTracker::new();
-        let one = Database::open(&path, &tasks).await.unwrap();
-        let two = Database::open(&path, &tasks).await.unwrap();
+        let one = Database::open(&path, Threads::of(&tasks, false)).await.unwrap();
+        let two = Database::open(&path, Threads::of(&tasks, false)).await.unwrap();
         let (a, b) = tokio::join!(put(&one, "a", 1), put(&two, "b", 2));
         a.unwrap();
         b.unwrap();
@@ -326,7 +349,7 @@ mod tests {
         first.execute("INSERT INTO meta VALUES ('a', x'01')", ()).unwrap();
         first.pragma_update(None, "user_version", 1).unwrap();
         drop(first);
-        let database = Database::open(&path, &TaskTracker::new()).await.unwrap();
+        let database = Database::open(&path, Threads::of(&TaskTracker::new(), false)).await.unwrap();
         assert_eq!(count(&database).await, 1);
         let sql = "SELECT count(*) FROM batch";
         let batches: i64 = database
@@ -344,7 +367,7 @@ mod tests {
         let path = folder.path().join("client.db");
         let connection = Connection::open(&path).unwrap();
         connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
-        let refused = Database::open(&path, &TaskTracker::new()).await;
+        let refused = Database::open(&path, Threads::of(&TaskTracker::new(), false)).await;
         assert!(matches!(refused, Err(DatabaseError::Newer { found: 3, .. })));
     }
 }
