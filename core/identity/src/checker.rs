@@ -2,7 +2,7 @@
 //! already said.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use defs_core::digest;
 use defs_core::ids::Digest;
@@ -39,6 +39,18 @@ impl SignatureChecker for Direct {
             Ok(key) => key.verify(message, signature),
             Err(_) => Err(BadSignature::Key),
         }
+    }
+}
+
+/// One that several share.
+impl<C: SignatureChecker + ?Sized> SignatureChecker for Arc<C> {
+    fn check(
+        &self,
+        key: &[u8; 33],
+        message: &Digest,
+        signature: &Signature,
+    ) -> Result<(), BadSignature> {
+        self.as_ref().check(key, message, signature)
     }
 }
 

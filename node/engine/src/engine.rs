@@ -63,7 +63,7 @@ pub struct Engine<W: World> {
     pub(crate) random: W::Random,
     pub(crate) compute: W::Compute,
     pub(crate) elapsed: Elapsed,
-    pub(crate) checker: CachedChecker,
+    pub(crate) checker: Arc<CachedChecker>,
     pub(crate) connections: Connections,
     pub(crate) membership: Membership,
     pub(crate) key_locks: KeyLocks,
@@ -158,13 +158,36 @@ impl<W: World> Engine<W> {
         Self::open_measured(config, key, ports, chance, NodeMetrics::default()).await
     }
 
-    /// Reads back what the node knew when it stopped.
+    /// An engine with these counts, and a memory of good signatures of its own.
     pub async fn open_measured(
+        config: EngineConfig,
+        key: SecretKey,
+        ports: (W::Peers, W::Disk),
+        chance: (W::Clock, W::Random),
+        metrics: NodeMetrics,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(config, key, ports, chance, (metrics, Arc::default())).await
+    }
+
+    /// An engine that shares its memory of good signatures with others in this process:
+    /// the curve says the same to all.
+    pub async fn open_sharing(
+        config: EngineConfig,
+        key: SecretKey,
+        ports: (W::Peers, W::Disk),
+        chance: (W::Clock, W::Random),
+        checker: Arc<CachedChecker>,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(config, key, ports, chance, (NodeMetrics::default(), checker)).await
+    }
+
+    /// Reads back what the node knew when it stopped.
+    async fn open_with(
         config: EngineConfig,
         key: SecretKey,
         (peers, disk): (W::Peers, W::Disk),
         (clock, random, compute): (W::Clock, W::Random, W::Compute),
-        metrics: NodeMetrics,
+        (metrics, checker): (NodeMetrics, Arc<CachedChecker>),
     ) -> Result<Arc<Self>, OpenError> {
         let me = key.public().node_id();
         if me != peers.me() {
@@ -185,7 +208,7 @@ impl<W: World> Engine<W> {
             random,
             compute,
             elapsed,
-            checker: CachedChecker::new(),
+            checker,
             connections: Connections::default(),
             membership: Membership::new(me),
             key_locks: KeyLocks::default(),
