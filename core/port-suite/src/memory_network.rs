@@ -8,9 +8,10 @@ use defs_core::body::Body;
 use defs_core::ids::{Locator, NodeId, PairId};
 use defs_core::message::{Gossip, Request, Response};
 use defs_core::port::{CallError, Peers, Publish, Reply, Service, Verdict};
-use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
+
+use crate::any_service::{AnyService, Whole};
 
 /// Pairs that the hash table keeps for a locator.
 const PROVIDERS_MAX: usize = 4;
@@ -45,39 +46,6 @@ pub struct Counts {
     pub requests: u64,
     /// Gossiped messages that reached a service.
     pub gossip: u64,
-}
-
-/// [`Service`] for whatever type of service a node has.
-trait AnyService: Send + Sync {
-    fn serve(
-        self: Arc<Self>,
-        caller: NodeId,
-        ask: Request,
-        body: Body,
-    ) -> BoxFuture<'static, Reply>;
-    fn hear(&self, message: Gossip) -> Verdict;
-    fn gone(&self, peer: NodeId);
-}
-
-struct Whole<S>(Arc<S>);
-
-impl<S: Service> AnyService for Whole<S> {
-    fn serve(
-        self: Arc<Self>,
-        caller: NodeId,
-        ask: Request,
-        body: Body,
-    ) -> BoxFuture<'static, Reply> {
-        Box::pin(async move { self.0.serve(caller, ask, body).await })
-    }
-
-    fn hear(&self, message: Gossip) -> Verdict {
-        self.0.hear(message)
-    }
-
-    fn gone(&self, peer: NodeId) {
-        self.0.gone(peer);
-    }
 }
 
 impl std::fmt::Debug for MemoryNetwork {
