@@ -1,11 +1,11 @@
 //! Who answers whether a signature is good: the curve, or a memory of what the curve has
 //! already said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use defs_core::digest;
-use defs_core::ids::Digest;
+use defs_core::ids::{Digest, NodeId};
 
 use crate::keys::{BadSignature, PublicKey, Signature};
 
@@ -22,6 +22,14 @@ pub trait SignatureChecker {
         message: &Digest,
         signature: &Signature,
     ) -> Result<(), BadSignature>;
+
+    /// The name of the node that has this key, which costs a square root too.
+    fn node(&self, key: &[u8; 33]) -> Result<NodeId, BadSignature> {
+        match PublicKey::from_bytes(key) {
+            Ok(key) => Ok(key.node_id()),
+            Err(_) => Err(BadSignature::Key),
+        }
+    }
 }
 
 /// Asks the curve every time.
@@ -52,11 +60,18 @@ impl<C: SignatureChecker + ?Sized> SignatureChecker for Arc<C> {
     ) -> Result<(), BadSignature> {
         self.as_ref().check(key, message, signature)
     }
+
+    fn node(&self, key: &[u8; 33]) -> Result<NodeId, BadSignature> {
+        self.as_ref().node(key)
+    }
 }
 
 /// Good signatures that are remembered: 8,192 roots of 64 statements are half a million
 /// statements, in less than 1 MiB.
 pub const REMEMBERED_MAX: usize = 8192;
+
+/// Names of nodes that are remembered: as many as have cards, in less than 2 MiB.
+pub const NAMED_MAX: usize = 16_384;
 
 /// Remembers good signatures, so that a batch's root costs the curve once. Wrong ones
 /// are never remembered: they would let a stranger push the good ones out.
@@ -64,6 +79,7 @@ pub const REMEMBERED_MAX: usize = 8192;
 pub struct CachedChecker<C = Direct> {
     inner: C,
     seen: Mutex<Generations>,
+    named: Mutex<BTreeMap<[u8; 33], NodeId>>,
 }
 
 /// What was asked for lately, and before that. When the younger half is full, it becomes
@@ -86,7 +102,7 @@ impl<C: SignatureChecker> CachedChecker<C> {
     /// Remembers what `inner` answers.
     #[must_use]
     pub fn over(inner: C) -> Self {
-        Self { inner, seen: Mutex::default() }
+        Self { inner, seen: Mutex::default(), named: Mutex::default() }
     }
 
     /// How many good signatures are remembered now; at most [`REMEMBERED_MAX`].
@@ -116,6 +132,21 @@ impl<C: SignatureChecker> SignatureChecker for CachedChecker<C> {
         self.inner.check(key, message, signature)?;
         self.with_seen(|seen| seen.remember(name));
         Ok(())
+    }
+
+    fn node(&self, key: &[u8; 33]) -> Result<NodeId, BadSignature> {
+        let named = || self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = named().get(key).copied() {
+            return Ok(node);
+        }
+        let node = self.inner.node(key)?;
+        let mut named = named();
+        // Keys of nodes hardly change: beginning again is rare, and costs a square root each.
+        if named.len() >= NAMED_MAX {
+            named.clear();
+        }
+        named.insert(*key, node);
+        Ok(node)
     }
 }
 

@@ -4,7 +4,7 @@
 use defs_core::ids::{Digest, NodeId};
 
 use crate::checker::SignatureChecker;
-use crate::keys::{BadSignature, PublicKey, Signature};
+use crate::keys::{BadSignature, Signature};
 
 /// Checks a node's signature over `digest` and names the node. Whether that node is the
 /// one expected is the caller's question.
@@ -15,10 +15,7 @@ pub fn verify_node(
     checker: &(impl SignatureChecker + ?Sized),
 ) -> Result<NodeId, BadSignature> {
     checker.check(key, digest, &Signature(*signature))?;
-    match PublicKey::from_bytes(key) {
-        Ok(key) => Ok(key.node_id()),
-        Err(_) => Err(BadSignature::Key),
-    }
+    checker.node(key)
 }
 
 #[cfg(test)]
