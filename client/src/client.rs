@@ -18,7 +18,7 @@ use defs_core::mode::{Layout, LayoutError, Wish, choose};
 use defs_core::network::Genesis;
 use defs_core::port::{Clock, Compute, Peers, Randomness};
 use defs_core::size::Size;
-use defs_identity::SecretKey;
+use defs_identity::{CachedChecker, SecretKey};
 use rusqlite::OptionalExtension as _;
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -70,6 +70,8 @@ pub struct ClientConfig {
     pub memory_budget: Size,
     /// Bytes read or written at a time, of files and streams; at least 1.
     pub buffer_size: Size,
+    /// Remembers good signatures; clients of one process may share it.
+    pub checker: Arc<CachedChecker>,
     /// Whether the local database is used on the calling thread, which then waits for its
     /// disk: in a simulation the order of events must not depend on threads.
     pub blocks: bool,
@@ -79,9 +81,16 @@ impl ClientConfig {
     /// With the usual memory and no network known.
     #[must_use]
     pub fn new(home: PathBuf, identity: SecretKey, contacts: Vec<NodeId>) -> Self {
-        let (memory_budget, buffer_size) = (MEMORY_BUDGET, BUFFER);
-        let (network, blocks) = (None, false);
-        Self { home, identity, contacts, network, memory_budget, buffer_size, blocks }
+        Self {
+            home,
+            identity,
+            contacts,
+            network: None,
+            memory_budget: MEMORY_BUDGET,
+            buffer_size: BUFFER,
+            checker: Arc::default(),
+            blocks: false,
+        }
     }
 }
 
@@ -144,8 +153,16 @@ pub(crate) struct Shared<W> {
 impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
     /// Opens the owner's folder. Nothing is asked of the network yet.
     pub async fn open(ports: Ports<P, C, R, K>, config: ClientConfig) -> Result<Self, OpenError> {
-        let ClientConfig { home, identity, contacts, network, memory_budget, buffer_size, blocks } =
-            config;
+        let ClientConfig {
+            home,
+            identity,
+            contacts,
+            network,
+            memory_budget,
+            buffer_size,
+            checker,
+            blocks,
+        } = config;
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let owner = Arc::new(Owner::new(identity));
@@ -157,7 +174,7 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
             return Err(OpenError::OtherNetwork { home, known, asked });
         }
         let identity = known.map_or_else(NetworkIdentity::default, NetworkIdentity::known);
-        let nodes = Nodes::new(Arc::new(ports), identity, network, contacts, &tasks);
+        let nodes = Nodes::new(Arc::new(ports), (identity, network), contacts, checker, &tasks);
         let catalogue = Catalogue::new(database.clone(), Arc::clone(&owner));
         let journal = Journal::new(database.clone(), Arc::clone(&owner), &home);
         let stores = (catalogue.clone(), database.clone());

@@ -315,7 +315,9 @@ mod tests {
     async fn a_failing_write_is_undone_alone() {
         let folder = tempfile::tempdir().unwrap();
         let tasks = TaskTracker::new();
-        let database = Database::open(&folder.path().join("client.db"), Threads::of(&tasks, false)).await.unwrap();
+        let database = Database::open(&folder.path().join("client.db"), Threads::of(&tasks, false))
+            .await
+            .unwrap();
         let (first, twice, other) =
             tokio::join!(put(&database, "a", 1), put(&database, "a", 2), put(&database, "b", 3));
         assert!(first.is_ok() && other.is_ok());
@@ -349,7 +351,8 @@ mod tests {
         first.execute("INSERT INTO meta VALUES ('a', x'01')", ()).unwrap();
         first.pragma_update(None, "user_version", 1).unwrap();
         drop(first);
-        let database = Database::open(&path, Threads::of(&TaskTracker::new(), false)).await.unwrap();
+        let database =
+            Database::open(&path, Threads::of(&TaskTracker::new(), false)).await.unwrap();
         assert_eq!(count(&database).await, 1);
         let sql = "SELECT count(*) FROM batch";
         let batches: i64 = database

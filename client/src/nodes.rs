@@ -10,7 +10,7 @@ use defs_core::network::PairRecord;
 use defs_core::port::{CallError, Clock as _, Randomness as _};
 use defs_core::receipt::{Kept, SignedReceipt};
 use defs_core::statement::Statement as _;
-use defs_identity::verify_node;
+use defs_identity::{CachedChecker, verify_node};
 use thiserror::Error;
 use tokio_util::task::TaskTracker;
 
@@ -116,12 +116,12 @@ impl AskPairError {
 impl<W: World> Nodes<W> {
     pub(crate) fn new(
         world: Arc<W>,
-        identity: NetworkIdentity,
-        expected: Option<NetworkId>,
+        network: (NetworkIdentity, Option<NetworkId>),
         contacts: Vec<NodeId>,
+        checker: Arc<CachedChecker>,
         tasks: &TaskTracker,
     ) -> Self {
-        let links = Arc::new(Links::new(Arc::clone(&world), identity, expected));
+        let links = Arc::new(Links::new(Arc::clone(&world), network, checker));
         let directory = Arc::new(Directory::new(Arc::clone(&world), Arc::clone(&links), contacts));
         let asking = Arc::new(Asking::new(Arc::clone(&world), Arc::clone(&links), tasks.clone()));
         let moves = Moves::default();

@@ -73,17 +73,10 @@ type SessionSlot = tokio::sync::Mutex<u64>;
 impl<W: World> Links<W> {
     pub(crate) fn new(
         world: Arc<W>,
-        identity: NetworkIdentity,
-        expected: Option<NetworkId>,
+        (identity, expected): (NetworkIdentity, Option<NetworkId>),
+        checker: Arc<CachedChecker>,
     ) -> Self {
-        Self {
-            world,
-            identity,
-            expected,
-            links: Mutex::default(),
-            pace: Pace::default(),
-            checker: Arc::new(CachedChecker::new()),
-        }
+        Self { world, identity, expected, links: Mutex::default(), pace: Pace::default(), checker }
     }
 
     /// The network's genesis, once a node has said it.
