@@ -191,6 +191,13 @@ impl FaultyNetwork {
         self.world().slow.remove(&node);
     }
 
+    /// Nobody is served any more. A network and those that it serves hold each other in
+    /// memory until then.
+    pub fn end(&self) {
+        let places = std::mem::take(&mut self.world().places);
+        drop(places);
+    }
+
     /// Messages so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {

@@ -101,6 +101,11 @@ impl Host {
         self.state().writes_left = Some(writes);
     }
 
+    /// It is not switched off at any write.
+    pub fn bear_writes(&self) {
+        self.state().writes_left = None;
+    }
+
     /// Whether the write that begins now is the one in which it ends.
     pub(crate) fn is_last_write(&self) -> bool {
         let mut state = self.state();

@@ -75,6 +75,31 @@ impl MemoryDisk {
         true
     }
 
+    /// Every shard, with its bytes as they lie here.
+    #[must_use]
+    pub fn shards(&self) -> Vec<(ShardKey, StoredShard, Bytes)> {
+        let held = self.held();
+        held.shards.iter().map(|(key, shard)| (*key, shard.stored(), shard.bytes.clone())).collect()
+    }
+
+    /// Whether a shard is here.
+    #[must_use]
+    pub fn has_shard(&self, key: &ShardKey) -> bool {
+        self.held().shards.contains_key(key)
+    }
+
+    /// Whether a small value is here.
+    #[must_use]
+    pub fn has_state(&self, key: &StateKey) -> bool {
+        self.held().state.contains_key(key)
+    }
+
+    /// Every record with its heads.
+    #[must_use]
+    pub fn all_records(&self) -> Vec<(RecordKey, Vec<Arc<SignedRecord>>)> {
+        self.held().records.iter().map(|(key, heads)| (*key, heads.clone())).collect()
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,5 @@
 //! The network with faults, in still weather and in a breeze, keeps the laws of peers.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -98,7 +99,8 @@ async fn a_cut_loses_requests_one_way_and_answers_the_other_and_the_caller_waits
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_a_machine_that_is_switched_off_learns_it_and_a_dead_one_learns_nothing() {
+async fn whoever_waits_for_a_machine_that_is_switched_off_learns_it_and_a_dead_one_learns_nothing()
+{
     let net = still();
     let slow = Weather { delay_min: Duration::from_secs(1), ..Weather::STILL };
     let (asking, asked, _) = two(&net, slow).await;

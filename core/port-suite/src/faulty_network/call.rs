@@ -240,7 +240,7 @@ impl FaultyNetwork {
         }
         let (writer, body) = Body::channel(length);
         // A reader that is gone wants no more.
-        self.tasks.spawn(async move { drop(writer.send(bytes).await) });
+        self.tasks.spawn(async move { writer.send(bytes).await.ok() });
         body
     }
 
@@ -259,6 +259,10 @@ impl FaultyNetwork {
         let name = kind(&request);
         self.tasks.spawn(async move {
             sleep(delay).await;
+            if !network.passes(from, to) {
+                network.nature.note(format_args!("{from} > {to} {name}: cut off on its way"));
+                return;
+            }
             let serving = async {
                 host.gets_on().await;
                 network.count(to, 1);
@@ -269,7 +273,11 @@ impl FaultyNetwork {
             let reply = host.life().run_until_cancelled(serving).await;
             network.count(to, -1);
             let Some(Reply { response, body }) = reply else { return };
-            let Fate::Arrives(delay) = network.fate(to, from, name) else { return };
+            let name = match &response {
+                Response::Refused(refusal) => format!("{name} refused {:?}", refusal.reason),
+                _ => format!("{name} answered"),
+            };
+            let Fate::Arrives(delay) = network.fate(to, from, &name) else { return };
             let gone = CancellationToken::new();
             let body = network.carried(body, (to, from), &host, &gone);
             // Nobody hears the answer if the caller gave up.
