@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test lint fmt pages doc bench bench-parts e2e kills clean
+.PHONY: help bootstrap build demo test lint fmt pages doc bench bench-parts e2e kills sim clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,18 @@ e2e: build ## run only the tests that start real processes
 
 kills: build ## kill runs of real nodes under load; RUNS=200 says how many, SEED=1 which
 	DEFS_KILL_RUNS=$(or $(RUNS),200) DEFS_KILL_SEED=$(or $(SEED),1) cargo nextest run --release --package defs-e2e --test kills --profile kills --no-capture
+
+# SEED=7 replays one; SEEDS=10000 runs many, FROM=0 the first of them. What is done is in
+# RESULTS, so that a campaign which was broken off goes on.
+RESULTS ?= $(CARGO_TARGET_DIR)/sim.csv
+FROM ?= 0
+sim: ## simulated clusters: SEED=7 shows one, SEEDS=10000 runs many
+	cargo build --release --package defs-sim --bin defs-sim
+ifdef SEED
+	$(BIN)/defs-sim replay --seed $(SEED) --brief
+else
+	$(BIN)/defs-sim run --seeds $(or $(SEEDS),300) --from $(FROM) --jobs 2 --results $(RESULTS)
+endif
 
 clean: ## remove what was built
 	cargo clean

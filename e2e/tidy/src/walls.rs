@@ -61,6 +61,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "defs-wire",
         ],
     ),
+    // Both sides in one process, over ports in memory.
+    (
+        "defs-sim",
+        &[
+            "defs-client",
+            "defs-codec",
+            "defs-core",
+            "defs-engine",
+            "defs-identity",
+            "defs-pairing",
+            "defs-port-suite",
+        ],
+    ),
     ("defs-e2e", &["defs-core", "defs-identity", "defs-wire"]),
     ("defs-tidy", &["defs-core", "defs-telemetry"]),
 ];

@@ -1,0 +1,72 @@
+//! How fast a run goes: the times after which nodes give each other up, and the network
+//! that fits them.
+
+use std::time::Duration;
+
+use defs_engine::Timings;
+use defs_port_suite::Weather;
+
+/// What a run's times are divided by.
+const SCALE: u32 = 20;
+
+/// Cards are told less often than the other times would have it: nobody is given up for
+/// want of a card, and cards are most of what a large network says.
+const CARD_SCALE: u32 = 2;
+
+/// Of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A twentieth of the usual times, over a fast network.
+    Fast,
+    /// The usual times, over the internet.
+    Usual,
+}
+
+impl Pace {
+    /// Every fiftieth seed runs at the usual times.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        if seed % 50 == 49 { Self::Usual } else { Self::Fast }
+    }
+
+    /// What the nodes go by.
+    #[must_use]
+    pub fn timings(self) -> Timings {
+        let usual = Timings {
+            // Nobody waits a day here.
+            lease_min: Duration::from_secs(60),
+            lease_grace: Duration::from_secs(20),
+            expire: Duration::from_secs(20),
+            ..Timings::default()
+        };
+        match self {
+            Self::Usual => usual,
+            Self::Fast => Timings {
+                heartbeat: usual.heartbeat / SCALE,
+                suspect_after: usual.suspect_after / SCALE,
+                card: usual.card / CARD_SCALE,
+                card_stale: usual.card_stale / CARD_SCALE,
+                settle: usual.settle / SCALE * 4,
+                form: usual.form / SCALE * 2,
+                broadcast: usual.broadcast / SCALE * 2,
+                ..usual
+            },
+        }
+    }
+
+    /// The weather on a good day.
+    #[must_use]
+    pub fn weather(self) -> Weather {
+        let (least, most, patience) = match self {
+            Self::Fast => (1, 5, Duration::from_millis(1500)),
+            Self::Usual => (20, 100, Duration::from_secs(30)),
+        };
+        Weather {
+            delay_min: Duration::from_millis(least),
+            delay_max: Duration::from_millis(most),
+            lost: 0,
+            doubled: 10,
+            patience,
+        }
+    }
+}
