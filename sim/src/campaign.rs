@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::run::{Outcome, run};
 
-/// How long a seed may take: two hundred times what one needs.
-const SEED_MAX: Duration = Duration::from_secs(300);
+/// How often a seed may be seen under way: a hundred times as long as one needs.
+const LOOKS_MAX: u32 = 40;
 
 /// Between two looks for one that takes longer.
 const LOOK: Duration = Duration::from_secs(5);
@@ -60,12 +60,12 @@ pub fn campaign(plan: &Plan<'_>, tell: &(dyn Fn(&str) + Sync)) -> Result<Summary
         .collect();
     let (next, summary) = (AtomicUsize::new(0), Mutex::new(Summary::default()));
     let simulated = AtomicU64::new(0);
-    let under_way = Mutex::new(BTreeMap::new());
+    let under_way = Mutex::new(BTreeSet::new());
     let work = || -> Result<()> {
         while let Some(seed) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
             let began = Instant::now();
             let is_under_way = || under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            is_under_way().insert(*seed, began);
+            is_under_way().insert(*seed);
             let outcome = run(*seed, None).with_context(|| format!("seed {seed} did not run"))?;
             let real = began.elapsed();
             is_under_way().remove(seed);
@@ -105,17 +105,24 @@ pub fn campaign(plan: &Plan<'_>, tell: &(dyn Fn(&str) + Sync)) -> Result<Summary
 }
 
 /// Ends the process when a seed takes so long that it will never end: code that waits for
-/// nothing can't be broken off.
+/// nothing can't be broken off. Counted in looks, so that a process that was stopped for a
+/// while is not blamed for it.
 fn watch(
-    under_way: &Mutex<BTreeMap<u64, Instant>>,
+    under_way: &Mutex<BTreeSet<u64>>,
     waiting: &mpsc::Receiver<()>,
     tell: &(dyn Fn(&str) + Sync),
 ) {
+    let mut looks: BTreeMap<u64, u32> = BTreeMap::new();
     while waiting.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         let under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((seed, _)) = under_way.iter().find(|(_, began)| began.elapsed() > SEED_MAX) {
-            tell(&format!("seed {seed} fails: everything_ends: not within {SEED_MAX:?}"));
-            std::process::exit(1);
+        looks.retain(|seed, _| under_way.contains(seed));
+        for seed in under_way.iter() {
+            let count = looks.entry(*seed).or_default();
+            *count += 1;
+            if *count > LOOKS_MAX {
+                tell(&format!("seed {seed} fails: everything_ends: it does not"));
+                std::process::exit(1);
+            }
         }
     }
 }
