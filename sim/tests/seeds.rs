@@ -7,36 +7,70 @@ use defs_sim::run::run;
 /// Seeds of each test: some twenty seconds.
 const EACH: u64 = 25;
 
-fn all_are_well(part: u64) {
-    let plan = Plan { from: part * EACH, seeds: EACH, jobs: 1, results: None };
+fn all_are_well(from: u64) {
+    let plan = Plan { from, seeds: EACH, jobs: 1, results: None };
     let summary = campaign(&plan, &|_| {}).unwrap();
     assert_eq!((summary.run, summary.failed), (EACH, vec![]), "make sim SEED=…");
 }
 
-macro_rules! campaigns {
-    ($($name:ident $part:literal)*) => {
-        $(
-            #[test]
-            fn $name() {
-                all_are_well($part);
-            }
-        )*
-    };
+#[test]
+fn campaign_of_seeds_from_0() {
+    all_are_well(0);
 }
 
-campaigns! {
-    campaign_of_seeds_from_0 0
-    campaign_of_seeds_from_25 1
-    campaign_of_seeds_from_50 2
-    campaign_of_seeds_from_75 3
-    campaign_of_seeds_from_100 4
-    campaign_of_seeds_from_125 5
-    campaign_of_seeds_from_150 6
-    campaign_of_seeds_from_175 7
-    campaign_of_seeds_from_200 8
-    campaign_of_seeds_from_225 9
-    campaign_of_seeds_from_250 10
-    campaign_of_seeds_from_275 11
+#[test]
+fn campaign_of_seeds_from_25() {
+    all_are_well(25);
+}
+
+#[test]
+fn campaign_of_seeds_from_50() {
+    all_are_well(50);
+}
+
+#[test]
+fn campaign_of_seeds_from_75() {
+    all_are_well(75);
+}
+
+#[test]
+fn campaign_of_seeds_from_100() {
+    all_are_well(100);
+}
+
+#[test]
+fn campaign_of_seeds_from_125() {
+    all_are_well(125);
+}
+
+#[test]
+fn campaign_of_seeds_from_150() {
+    all_are_well(150);
+}
+
+#[test]
+fn campaign_of_seeds_from_175() {
+    all_are_well(175);
+}
+
+#[test]
+fn campaign_of_seeds_from_200() {
+    all_are_well(200);
+}
+
+#[test]
+fn campaign_of_seeds_from_225() {
+    all_are_well(225);
+}
+
+#[test]
+fn campaign_of_seeds_from_250() {
+    all_are_well(250);
+}
+
+#[test]
+fn campaign_of_seeds_from_275() {
+    all_are_well(275);
 }
 
 #[test]

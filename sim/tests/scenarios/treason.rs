@@ -43,26 +43,45 @@ async fn hides_nothing_and_forges_nothing(treason: Treason, member: usize) {
     }
 }
 
-macro_rules! treasons {
-    ($($name:ident $treason:ident)*) => {
-        $(
-            #[tokio::test(start_paused = true)]
-            async fn $name() {
-                hides_nothing_and_forges_nothing(Treason::$treason, 0).await;
-                hides_nothing_and_forges_nothing(Treason::$treason, 1).await;
-            }
-        )*
-    };
+async fn members_of_both_kinds(treason: Treason) {
+    for member in [0, 1] {
+        hides_nothing_and_forges_nothing(treason, member).await;
+    }
 }
 
-treasons! {
-    nodes_that_send_wrong_bytes_hide_nothing WrongBytes
-    nodes_that_sign_for_what_they_threw_away_lose_nothing StoresNothing
-    nodes_that_forge_receipts_are_passed_over ForgesReceipts
-    nodes_that_deny_records_hide_nothing DeniesRecords
-    nodes_that_keep_what_was_deleted_bring_nothing_back KeepsDeleted
-    nodes_that_mislead_hide_nothing Misleads
-    nodes_that_deny_commits_have_nothing_collected DeniesCommits
+#[tokio::test(start_paused = true)]
+async fn nodes_that_send_wrong_bytes_hide_nothing() {
+    members_of_both_kinds(Treason::WrongBytes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_sign_for_what_they_threw_away_lose_nothing() {
+    members_of_both_kinds(Treason::StoresNothing).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_forge_receipts_are_passed_over() {
+    members_of_both_kinds(Treason::ForgesReceipts).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_deny_records_hide_nothing() {
+    members_of_both_kinds(Treason::DeniesRecords).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_keep_what_was_deleted_bring_nothing_back() {
+    members_of_both_kinds(Treason::KeepsDeleted).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_mislead_hide_nothing() {
+    members_of_both_kinds(Treason::Misleads).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_deny_commits_have_nothing_collected() {
+    members_of_both_kinds(Treason::DeniesCommits).await;
 }
 
 #[tokio::test(start_paused = true)]
