@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::chance::Chance;
-use crate::ports::{SharedChance, Simulated};
+use crate::ports::{Here, SharedChance, Simulated};
 use crate::trace::Trace;
 use crate::treason::{Traitor, Treason};
 
@@ -208,13 +208,14 @@ impl Cluster {
                 region: String::new(),
             },
             timings: self.timings,
+            repair_rate: u64::MAX,
         };
         let trace = Arc::<Trace>::clone(&self.trace);
         let disk = FaultyDisk::new(disk, Arc::clone(host), trace);
         let label = format!("node {number} in life {lives}");
         let random = SharedChance(Arc::new(Chance::of(self.seed, &label)));
         let ports = (self.network.peers(node, Arc::clone(host)), disk.clone());
-        let chance = (HostClock(Arc::clone(host)), random);
+        let chance = (HostClock(Arc::clone(host)), random, Here);
         let checker = Arc::clone(&self.checker);
         let engine = Engine::open_sharing(config, key, ports, chance, checker).await?;
         disk.set(defs_port_suite::DiskFaults { write_max: WRITE_MAX, ..Default::default() });

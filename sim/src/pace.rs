@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use defs_engine::Timings;
+use defs_pairing::detector;
 use defs_port_suite::Weather;
 
 /// What a run's times are divided by.
@@ -42,8 +43,12 @@ impl Pace {
         match self {
             Self::Usual => usual,
             Self::Fast => Timings {
-                heartbeat: usual.heartbeat / SCALE,
-                suspect_after: usual.suspect_after / SCALE,
+                watch: fast(usual.watch).unwrap_or(usual.watch),
+                probe: usual.probe / SCALE * 4,
+                renew_witnesses: usual.renew_witnesses / SCALE,
+                compare: usual.compare / SCALE,
+                repair: usual.repair / SCALE,
+                repair_turn: usual.repair_turn / SCALE,
                 card: usual.card / CARD_SCALE,
                 card_stale: usual.card_stale / CARD_SCALE,
                 settle: usual.settle / SCALE * 4,
@@ -69,4 +74,11 @@ impl Pace {
             patience,
         }
     }
+}
+
+/// The failover times, scaled: they still rise.
+fn fast(usual: detector::Timings) -> Option<detector::Timings> {
+    let [beat, suspect, fail, replace] =
+        [usual.heartbeat(), usual.suspect_after(), usual.fail_after(), usual.replace_after()];
+    detector::Timings::new(beat / SCALE, suspect / SCALE, fail / SCALE, replace / SCALE).ok()
 }

@@ -18,6 +18,7 @@ impl World for Simulated {
     type Disk = FaultyDisk<Arc<MemoryDisk>>;
     type Clock = HostClock;
     type Random = SharedChance;
+    type Compute = Here;
 }
 
 /// A client that runs on them too.

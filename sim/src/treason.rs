@@ -103,7 +103,7 @@ impl Service for Traitor {
             }
             (Treason::DeniesCommits, Request::StripeStatus { .. }) => {
                 let indices = (0..200).map(ShardIndex).collect();
-                Reply::bare(Response::Stripe { indices, commit: None })
+                Reply::bare(Response::Stripe { indices, commit: None, tombstone: None })
             }
             (treason, request) => {
                 let reply = self.engine.serve(caller, request, body).await;

@@ -187,6 +187,15 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.disk.files_after(after, limit).await
     }
 
+    async fn records_after(
+        &self,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, DiskError> {
+        self.reading("list records").await?;
+        self.disk.records_after(after, limit).await
+    }
+
     async fn records(
         &self,
         keys: Vec<RecordKey>,

@@ -163,7 +163,7 @@ impl<W: World> Engine<W> {
         config: EngineConfig,
         key: SecretKey,
         ports: (W::Peers, W::Disk),
-        chance: (W::Clock, W::Random),
+        chance: (W::Clock, W::Random, W::Compute),
         metrics: NodeMetrics,
     ) -> Result<Arc<Self>, OpenError> {
         Self::open_with(config, key, ports, chance, (metrics, Arc::default())).await
@@ -175,7 +175,7 @@ impl<W: World> Engine<W> {
         config: EngineConfig,
         key: SecretKey,
         ports: (W::Peers, W::Disk),
-        chance: (W::Clock, W::Random),
+        chance: (W::Clock, W::Random, W::Compute),
         checker: Arc<CachedChecker>,
     ) -> Result<Arc<Self>, OpenError> {
         Self::open_with(config, key, ports, chance, (NodeMetrics::default(), checker)).await
