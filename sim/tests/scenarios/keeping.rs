@@ -14,8 +14,7 @@ const CONTENT: Content = Content { number: 1, length: 60_000 };
 /// Leases last a day: so rarely is anything said that days pass in seconds.
 fn for_days() -> Timings {
     Timings {
-        heartbeat: Duration::from_secs(600),
-        suspect_after: Duration::from_secs(2000),
+        watch: slow(),
         card: Duration::from_secs(1200),
         card_stale: Duration::from_secs(4000),
         settle: Duration::from_secs(5),
@@ -93,4 +92,10 @@ async fn mirrors_whose_dates_jump_by_minutes_and_years_collect_nothing() {
     }
     sleep(Duration::from_hours(27)).await;
     assert_eq!((before.len(), holders(&scene.cluster, stripe)), (4, before));
+}
+
+/// A heartbeat every ten minutes: nothing is to happen but what the scenario does.
+fn slow() -> defs_pairing::detector::Timings {
+    let [beat, suspect, fail, replace] = [600, 2000, 3000, 600_000].map(Duration::from_secs);
+    defs_pairing::detector::Timings::new(beat, suspect, fail, replace).unwrap()
 }

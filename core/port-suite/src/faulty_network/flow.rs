@@ -54,5 +54,17 @@ pub(super) fn kind(request: &Request) -> &'static str {
         Request::Heartbeat { .. } => "heartbeat",
         Request::Locate { .. } => "locate",
         Request::Found { .. } => "found",
+        Request::Ping => "ping",
+        Request::Probe { .. } => "probe",
+        Request::Confirm { .. } => "confirm",
+        Request::History { .. } => "history",
+        Request::Summary { .. } => "summary",
+        Request::CopyShard { .. } => "copy shard",
+        Request::CopyRecords { .. } => "copy records",
+        Request::CopyTombstones { .. } => "copy tombstones",
+        Request::Release { .. } => "release",
+        Request::StandIn { .. } => "stand in",
+        Request::TakeRecords { .. } => "take records",
+        Request::Challenge { .. } => "challenge",
     }
 }
