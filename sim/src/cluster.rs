@@ -1,12 +1,14 @@
 //! A cluster: machines with their disks, the engines that run on them, and the network
 //! between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use defs_core::ids::{NetworkId, NodeId, PairId};
+use defs_core::message::ShardKey;
 use defs_core::network::{Admission, Genesis, Labels, PairRecord};
+use defs_core::port::StateKey;
 use defs_core::statement::Statement as _;
 use defs_engine::{Engine, EngineConfig, OpenError, Timings};
 use defs_identity::{CachedChecker, SecretKey};
@@ -49,6 +51,12 @@ pub struct Cluster {
     pub checker: Arc<CachedChecker>,
     /// The newest record of each pair that anybody told.
     pairs: BTreeMap<PairId, PairRecord>,
+    /// Copies of which a byte has changed on the disk.
+    rotten: BTreeSet<(NodeId, ShardKey)>,
+    /// Who became a member of a pair after it had formed.
+    newcomers: BTreeSet<(PairId, NodeId)>,
+    /// Who was a member of a pair and is none any more.
+    former: BTreeMap<PairId, BTreeSet<NodeId>>,
 }
 
 /// A machine: what is on its disk outlives its lives.
@@ -66,7 +74,8 @@ pub struct Machine {
     pub treason: Option<Treason>,
     /// What runs on it now.
     pub life: Option<Life>,
-    lives: u64,
+    /// How often it was switched on.
+    pub lives: u64,
 }
 
 /// What runs on a machine.
@@ -82,6 +91,13 @@ pub struct Life {
 }
 
 impl Machine {
+    /// Whether its node still takes over what its partner has.
+    #[must_use]
+    pub fn is_syncing(&self) -> bool {
+        // As the engine keeps its mark.
+        self.disk.has_state(&StateKey(b"sync".to_vec()))
+    }
+
     /// Whether something runs on it.
     #[must_use]
     pub fn is_on(&self) -> bool {
@@ -111,6 +127,9 @@ impl Cluster {
             tasks: TaskTracker::new(),
             checker: Arc::default(),
             pairs: BTreeMap::new(),
+            rotten: BTreeSet::new(),
+            newcomers: BTreeSet::new(),
+            former: BTreeMap::new(),
         }
     }
 
@@ -243,6 +262,19 @@ impl Cluster {
         }
     }
 
+    /// A stored byte changes. Answers whether it is there.
+    pub fn rot(&mut self, node: NodeId, key: ShardKey, at: usize) -> bool {
+        let Some(machine) = self.machines.get(&node) else { return false };
+        self.rotten.insert((node, key));
+        machine.disk.rot(key, at)
+    }
+
+    /// Whether a byte of this copy has changed, now or earlier.
+    #[must_use]
+    pub fn has_rotted(&self, node: NodeId, key: ShardKey) -> bool {
+        self.rotten.contains(&(node, key))
+    }
+
     /// Nodes that run.
     pub fn running(&self) -> impl Iterator<Item = (NodeId, &Machine, &Life)> {
         self.machines.iter().filter_map(|(node, machine)| {
@@ -280,13 +312,35 @@ impl Cluster {
     pub fn pairs(&mut self) -> &BTreeMap<PairId, PairRecord> {
         let tables: Vec<_> = self.running().map(|(_, _, life)| life.engine.table()).collect();
         for view in tables.into_iter().flat_map(|table| table.pairs) {
-            let told = view.record.record;
-            let known = self.pairs.get(&told.pair);
-            if known.is_none_or(|known| known.epoch < told.epoch) {
-                self.pairs.insert(told.pair, told);
-            }
+            self.see(view.record.record);
         }
         &self.pairs
+    }
+
+    fn see(&mut self, told: PairRecord) {
+        let known = self.pairs.get(&told.pair);
+        if known.is_some_and(|known| known.epoch >= told.epoch) {
+            return;
+        }
+        let before = known.map_or(told.members, |known| known.members);
+        let (pair, members) = (told.pair, told.members);
+        let came = members.into_iter().filter(|member| !before.contains(member));
+        self.newcomers.extend(came.map(|member| (pair, member)));
+        let left = before.into_iter().filter(|member| !members.contains(member));
+        self.former.entry(pair).or_default().extend(left);
+        self.pairs.insert(pair, told);
+    }
+
+    /// Whether `node` became a member of `pair` after it had formed.
+    #[must_use]
+    pub fn is_newcomer(&self, pair: PairId, node: NodeId) -> bool {
+        self.newcomers.contains(&(pair, node))
+    }
+
+    /// Who was a member of `pair` and is none any more.
+    pub fn former(&self, pair: &PairId) -> impl Iterator<Item = &Machine> {
+        let nodes = self.former.get(pair).into_iter().flatten();
+        nodes.filter_map(|node| self.machines.get(node))
     }
 
     /// Waits until `count` pairs are there and every node sees both members of each alive.

@@ -305,11 +305,11 @@ impl Faults {
     fn rot(&mut self, cluster: &mut Cluster) {
         let Some(pair) = self.pick_pair(cluster) else { return };
         let node = self.margin.fragile(&pair);
-        let Some(disk) = cluster.machines.get(&node).map(|machine| &machine.disk) else { return };
-        let keys: Vec<ShardKey> = disk.shards().into_iter().map(|(key, ..)| key).collect();
+        let Some(machine) = cluster.machines.get(&node) else { return };
+        let keys: Vec<ShardKey> = machine.disk.shards().into_iter().map(|(key, ..)| key).collect();
         for _ in 0..1 + self.chance.below(3) {
             let Some(key) = self.chance.pick(&keys) else { return };
-            let rotten = disk.rot(*key, self.chance.place(64));
+            let rotten = cluster.rot(node, *key, self.chance.place(64));
             note(cluster, Fault::Rot, &format_args!("{node} {key:?} {rotten}"));
         }
     }

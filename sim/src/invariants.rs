@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use defs_core::digest::shard_id;
-use defs_core::ids::{Digest, Epoch, NodeId, PairId, StripeId};
+use defs_core::ids::{Epoch, NodeId, PairId, StripeId};
 use defs_core::message::ShardKey;
+use defs_core::network::{PairRecord, SignedPairRecord};
 use defs_core::port::StateKey;
+use defs_core::receipt::NodeSignature;
+use defs_core::statement::Statement as _;
 use defs_engine::STORES_MAX;
+use defs_identity::verify_node;
 
 use crate::cluster::{Cluster, Machine};
 use crate::ledger::{File, Ledger, Standing};
@@ -47,19 +51,35 @@ const GOSSIP_AT_ONCE: usize = 40 * 40 * 4;
 /// What was seen earlier in this run.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The epoch of each pair that a node knew last.
-    epochs: BTreeMap<(NodeId, PairId), Epoch>,
+    /// What each node knew last of each pair.
+    epochs: BTreeMap<(NodeId, PairId), Known>,
     /// The one record of each epoch.
-    records: BTreeMap<(PairId, Epoch), Digest>,
+    records: BTreeMap<(PairId, Epoch), PairRecord>,
     /// What each disk held of finished files.
     committed: BTreeMap<NodeId, BTreeSet<ShardKey>>,
+}
+
+/// A pair as a node knew it.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    epoch: Epoch,
+    /// Of the node's own lives, that in which it knew so.
+    life: u64,
+    is_member: bool,
 }
 
 /// Everything that must hold at every moment.
 pub fn all_that_hold_always(cluster: &Cluster, ledger: &Ledger, history: &mut History) -> Holds {
     no_wrong_byte_is_ever_returned(ledger)?;
-    epochs_only_grow(cluster, history)?;
-    at_most_one_successor_of_an_epoch_is_valid(cluster, history)?;
+    for (node, machine, life) in cluster.running() {
+        for view in life.engine.table().pairs {
+            let SignedPairRecord { record, .. } = &view.record;
+            epochs_only_grow((node, machine.lives), record, history)?;
+            at_most_one_successor_of_an_epoch_is_valid(node, record, history)?;
+            nobody_is_replaced_without_two_witnesses(cluster, &view.record, history)?;
+            history.records.entry((record.pair, record.epoch)).or_insert_with(|| record.clone());
+        }
+    }
     no_pair_holds_more_of_a_stripe_than_its_owner_allows(cluster)?;
     nothing_alive_is_collected(cluster, history)?;
     what_was_acknowledged_is_on_both_disks(cluster, ledger)?;
@@ -74,41 +94,77 @@ pub fn no_wrong_byte_is_ever_returned(ledger: &Ledger) -> Holds {
     }
 }
 
-/// A node never goes back to an earlier epoch of a pair, not even over a restart.
-pub fn epochs_only_grow(cluster: &Cluster, history: &mut History) -> Holds {
-    for (node, _, life) in cluster.running() {
-        for view in life.engine.table().pairs {
-            let (pair, epoch) = (view.record.record.pair, view.record.record.epoch);
-            let before = history.epochs.insert((node, pair), epoch);
-            if before.is_some_and(|before| before > epoch) {
-                let how = format!("{node} went from {before:?} back to {epoch} of pair {pair}");
-                return broken("epochs_only_grow", how);
-            }
+/// A node never goes back to an earlier epoch of a pair: of its own not even over a restart.
+/// What it only heard of others it writes down within a second, and may hear again.
+pub fn epochs_only_grow(
+    (node, life): (NodeId, u64),
+    record: &PairRecord,
+    history: &mut History,
+) -> Holds {
+    let is_member = record.role_of(&node).is_some();
+    let now = Known { epoch: record.epoch, life, is_member };
+    let before = history.epochs.insert((node, record.pair), now);
+    let may_forget = |before: &Known| before.life != life && !before.is_member;
+    let is_back = |before: &Known| before.epoch > now.epoch && !may_forget(before);
+    match before.filter(is_back) {
+        None => Ok(()),
+        Some(Known { epoch, .. }) => {
+            let PairRecord { pair, epoch: now, .. } = record;
+            broken("epochs_only_grow", format!("{node} went from {epoch} back to {now} of {pair}"))
         }
     }
-    Ok(())
 }
 
 /// Of each epoch of a pair there is one record only, whoever is asked.
 pub fn at_most_one_successor_of_an_epoch_is_valid(
-    cluster: &Cluster,
-    history: &mut History,
+    node: NodeId,
+    record: &PairRecord,
+    history: &History,
 ) -> Holds {
-    for (node, _, life) in cluster.running() {
-        for view in life.engine.table().pairs {
-            let record = &view.record.record;
-            let known = history
-                .records
-                .entry((record.pair, record.epoch))
-                .or_insert_with(|| record.digest());
-            if *known != record.digest() {
-                let (pair, epoch) = (record.pair, record.epoch);
-                let how = format!("{node} knows another epoch {epoch} of pair {pair}");
-                return broken("at_most_one_successor_of_an_epoch_is_valid", how);
-            }
+    let PairRecord { pair, epoch, .. } = record;
+    match history.records.get(&(*pair, *epoch)) {
+        Some(known) if known != record => {
+            let how = format!("{node} knows another epoch {epoch} of pair {pair}");
+            broken("at_most_one_successor_of_an_epoch_is_valid", how)
         }
+        Some(_) | None => Ok(()),
     }
-    Ok(())
+}
+
+/// Who is put out of a pair has signed that itself, or two witnesses of the epoch before
+/// have. Who stays and who comes have signed in any case.
+pub fn nobody_is_replaced_without_two_witnesses(
+    cluster: &Cluster,
+    signed: &SignedPairRecord,
+    history: &History,
+) -> Holds {
+    let record = &signed.record;
+    let PairRecord { pair, epoch, .. } = record;
+    if history.records.contains_key(&(*pair, *epoch)) {
+        return Ok(());
+    }
+    let wrong = |how: &str| {
+        let how = format!("epoch {epoch} of pair {pair}: {how}");
+        broken("nobody_is_replaced_without_two_witnesses", how)
+    };
+    let digest = record.statement(&cluster.id());
+    let signer = |by: &NodeSignature| {
+        verify_node(&by.key, &digest, &by.signature, cluster.checker.as_ref()).ok()
+    };
+    let signers: BTreeSet<_> = signed.signatures.iter().filter_map(signer).collect();
+    if !record.members.iter().all(|member| signers.contains(member)) {
+        return wrong("not signed by its members");
+    }
+    let earlier = Epoch(epoch.0.saturating_sub(1));
+    let Some(before) = history.records.get(&(*pair, earlier)) else { return Ok(()) };
+    let left: Vec<_> = before.members.iter().filter(|one| record.role_of(one).is_none()).collect();
+    let witnesses = before.witnesses.iter().filter(|one| signers.contains(one)).count();
+    match left.as_slice() {
+        [] => Ok(()),
+        [one] if signers.contains(one) || witnesses >= 2 => Ok(()),
+        [one] => wrong(&format!("{one} was put out by {witnesses} witnesses")),
+        _ => wrong("nobody stayed"),
+    }
 }
 
 /// No disk has more shards of a stripe for one pair than the stripe's descriptor says.
@@ -142,7 +198,8 @@ pub fn nothing_alive_is_collected(cluster: &Cluster, history: &mut History) -> H
         for gone in before.difference(&committed) {
             // As the engine keeps its tombstones.
             let tombstone = StateKey([b"tomb/".as_slice(), &gone.stripe.0].concat());
-            if !machine.disk.has_state(&tombstone) {
+            // What has rotted is thrown away when that is found.
+            if !machine.disk.has_state(&tombstone) && !cluster.has_rotted(*node, *gone) {
                 let how = format!("{node} has lost {gone:?}, which was committed");
                 return broken("nothing_alive_is_collected", how);
             }
@@ -152,22 +209,49 @@ pub fn nothing_alive_is_collected(cluster: &Cluster, history: &mut History) -> H
 }
 
 /// A shard of an acknowledged file is on the disk of both members of its pair, but for
-/// disks that are lost and nodes that sign for what they threw away.
+/// disks that are lost, copies that have rotted, nodes that sign for what they threw away,
+/// and new members that can't have it: those that still take over, and those whose partner
+/// is excused itself.
 pub fn what_was_acknowledged_is_on_both_disks(cluster: &Cluster, ledger: &Ledger) -> Holds {
     for file in ledger.files.values().filter(|file| file.standing == Standing::Stored) {
         for (key, pair) in &file.shards {
             let Some(record) = cluster.known_pairs().get(pair) else { continue };
-            for node in record.members {
-                let Some(machine) = cluster.machines.get(&node) else { continue };
-                let is_loyal = machine.treason != Some(Treason::StoresNothing);
-                if is_loyal && !machine.is_lost && !machine.disk.has_shard(key) {
-                    let how = format!("{node} lacks {key:?} of {}", file.name);
-                    return broken("what_was_acknowledged_is_on_both_disks", how);
-                }
+            if let Some(node) = record.members.iter().find(|one| lacks(cluster, record, one, key)) {
+                let how = format!("{node} lacks {key:?} of {}", file.name);
+                return broken("what_was_acknowledged_is_on_both_disks", how);
             }
         }
     }
     Ok(())
+}
+
+/// Whether `node` of the pair of `record` lacks what it should have.
+fn lacks(cluster: &Cluster, record: &PairRecord, node: &NodeId, key: &ShardKey) -> bool {
+    let has = |node: &NodeId| {
+        cluster.machines.get(node).is_some_and(|machine| machine.disk.has_shard(key))
+    };
+    if has(node) || is_excused(cluster, node, key) {
+        return false;
+    }
+    if !cluster.is_newcomer(record.pair, *node) {
+        return true;
+    }
+    let is_syncing = cluster.machines.get(node).is_some_and(Machine::is_syncing);
+    let partner = record.partner_of(node);
+    let sends_it = |partner: &NodeId| {
+        let treason = cluster.machines.get(partner).and_then(|machine| machine.treason);
+        treason != Some(Treason::WrongBytes)
+    };
+    let could =
+        |partner: &NodeId| has(partner) && sends_it(partner) && !is_excused(cluster, partner, key);
+    !is_syncing && partner.as_ref().is_some_and(could)
+}
+
+/// Whether nothing can be expected of this copy.
+fn is_excused(cluster: &Cluster, node: &NodeId, key: &ShardKey) -> bool {
+    let is_bad =
+        |machine: &Machine| machine.is_lost || machine.treason == Some(Treason::StoresNothing);
+    cluster.has_rotted(*node, *key) || cluster.machines.get(node).is_none_or(is_bad)
 }
 
 /// Nothing that waits grows without end.
@@ -219,13 +303,15 @@ pub fn deleted_stays_deleted(
 }
 
 /// Who of `pair` still has a shard that its pair heard to be deleted. A member whose
-/// partner is lost may never have heard, and a disloyal one may be all that heard.
+/// partner is lost, or was put out, may never have heard, and a disloyal one may be all
+/// that heard.
 fn keeper_of(cluster: &Cluster, key: &ShardKey, pair: &PairId) -> Option<NodeId> {
     let record = cluster.known_pairs().get(pair)?;
     let members = record.members.map(|node| cluster.machines.get(&node));
     let is_sound =
         |machine: &Machine| !machine.is_lost && machine.treason != Some(Treason::KeepsDeleted);
-    if !members.iter().flatten().all(|machine| is_sound(machine)) {
+    let has_changed = cluster.former(pair).next().is_some();
+    if has_changed || !members.iter().flatten().all(|machine| is_sound(machine)) {
         return None;
     }
     record

@@ -9,6 +9,7 @@ pub mod campaign;
 pub mod chance;
 pub mod cluster;
 pub mod faults;
+pub mod healing;
 pub mod invariants;
 pub mod ledger;
 pub mod lookups;

@@ -1,6 +1,6 @@
 //! What may be destroyed for ever, so that the promise must still hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use defs_core::ids::{NodeId, PairId};
 use defs_core::network::PairRecord;
@@ -38,13 +38,15 @@ pub struct Margin {
     /// The pair that may be lost as a whole, once it was chosen.
     doomed: Option<PairId>,
     lost: BTreeSet<NodeId>,
+    /// Of each pair the member whose copies are good whenever it is.
+    firm: BTreeMap<PairId, NodeId>,
 }
 
 impl Margin {
     /// Nothing is destroyed yet.
     #[must_use]
     pub fn new(seed: u64, allowed: Allowance) -> Self {
-        Self { allowed, seed, doomed: None, lost: BTreeSet::new() }
+        Self { allowed, seed, doomed: None, lost: BTreeSet::new(), firm: BTreeMap::new() }
     }
 
     /// The pair that was lost as a whole, if one was.
@@ -53,14 +55,22 @@ impl Margin {
         self.doomed
     }
 
-    /// The member of `pair` whose disk may be destroyed: always the same one, so that the
-    /// other's copies are good whenever it is.
+    /// The member of `pair` whose disk may be destroyed: never the one that stays firm, so
+    /// that whoever takes the place of the other may be destroyed too.
     #[must_use]
-    pub fn fragile(&self, pair: &PairRecord) -> NodeId {
-        let mut members = pair.members;
-        members.sort_unstable();
-        let draw = Chance::of(self.seed, &format!("fragile member of {}", pair.pair.full()));
-        members[draw.place(2)]
+    pub fn fragile(&mut self, pair: &PairRecord) -> NodeId {
+        let [one, other] = pair.members;
+        let firm = self.firm.entry(pair.pair).or_insert_with(|| {
+            let mut members = pair.members;
+            members.sort_unstable();
+            let draw = Chance::of(self.seed, &format!("firm member of {}", pair.pair.full()));
+            members[draw.place(2)]
+        });
+        if !pair.members.contains(firm) {
+            // It was put out: the one that the newcomer copied from is.
+            *firm = one;
+        }
+        if *firm == one { other } else { one }
     }
 
     /// Nodes that may turn.

@@ -30,6 +30,15 @@ impl Pace {
         if seed % 50 == 49 { Self::Usual } else { Self::Fast }
     }
 
+    /// How many times as long as a fast run this one takes for what nodes do by themselves.
+    #[must_use]
+    pub fn times_usual(self) -> u32 {
+        match self {
+            Self::Fast => 1,
+            Self::Usual => SCALE,
+        }
+    }
+
     /// What the nodes go by.
     #[must_use]
     pub fn timings(self) -> Timings {

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::faults::Faults;
+use crate::healing::{owed, work_done};
 use crate::invariants::{
     Broken, History, all_that_hold_always, deleted_stays_deleted,
     no_acknowledged_byte_is_lost_while_losses_are_within_the_margin,
@@ -39,6 +40,11 @@ const FORMING: Duration = Duration::from_secs(20);
 
 /// Between two looks at everything.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long healing may take after everything was put right, and how long nothing is done
+/// when it is over. At a run's usual times both are multiplied by what divides the others.
+const HEALING: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// How often a file is asked for before it counts as lost, and how long each may take.
 const READS: usize = 4;
@@ -181,6 +187,9 @@ impl Run {
         if let Err(broken) = self.settle(over).await {
             return Ok(Err(broken));
         }
+        if let Err(broken) = self.healing_terminates().await {
+            return Ok(Err(broken));
+        }
         self.judge(&owners).await
     }
 
@@ -249,6 +258,32 @@ impl Run {
             self.look()?;
         }
         Ok(())
+    }
+
+    /// After faults have stopped everything is whole again within a bounded time, and then
+    /// nobody heals any more.
+    async fn healing_terminates(&mut self) -> Result<(), Broken> {
+        let claim = "healing_terminates";
+        let over = Instant::now() + HEALING * self.pace.times_usual();
+        let mut idle_since = Instant::now();
+        let mut done = work_done(&self.cluster);
+        loop {
+            self.cluster.pairs();
+            let owed = owed(&self.cluster, &self.ledger.open());
+            let now = work_done(&self.cluster);
+            if owed.is_some() || now != done {
+                (idle_since, done) = (Instant::now(), now);
+            }
+            if idle_since.elapsed() >= IDLE * self.pace.times_usual() {
+                return Ok(());
+            }
+            if Instant::now() >= over {
+                let how = owed.unwrap_or_else(|| format!("{now} requests, and no end"));
+                return Err(Broken { claim, how });
+            }
+            sleep(LOOK).await;
+            self.look()?;
+        }
     }
 
     fn look(&mut self) -> Result<(), Broken> {

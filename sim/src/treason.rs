@@ -121,10 +121,14 @@ impl Service for Traitor {
     }
 }
 
+fn is_a_shard(response: &Response) -> bool {
+    matches!(response, Response::Shard { .. } | Response::Copy(_) | Response::Released { .. })
+}
+
 /// What a loyal node answered, as this one says it.
 async fn twisted(treason: Treason, reply: Reply) -> Reply {
     match (treason, reply) {
-        (Treason::WrongBytes, Reply { response: response @ Response::Shard { .. }, body }) => {
+        (Treason::WrongBytes, Reply { response, body }) if is_a_shard(&response) => {
             let mut bytes = body.collect().await.unwrap_or_default();
             if let Some(last) = bytes.last_mut() {
                 *last ^= 0x40;

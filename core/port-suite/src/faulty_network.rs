@@ -87,6 +87,8 @@ struct World {
     connected: BTreeSet<(NodeId, NodeId)>,
     provided: BTreeMap<Locator, Vec<PairId>>,
     traffic: Traffic,
+    /// Requests that were sent, by what they ask.
+    asked: BTreeMap<&'static str, u64>,
 }
 
 /// Where a node is served.
@@ -120,6 +122,7 @@ impl FaultyNetwork {
             connected: BTreeSet::new(),
             provided: BTreeMap::new(),
             traffic: Traffic::default(),
+            asked: BTreeMap::new(),
         };
         Self {
             world: Arc::new(Mutex::new(world)),
@@ -202,6 +205,12 @@ impl FaultyNetwork {
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.world().traffic
+    }
+
+    /// How many requests of this kind were sent so far, as traces name it.
+    #[must_use]
+    pub fn asked(&self, kind: &str) -> u64 {
+        self.world().asked.get(kind).copied().unwrap_or(0)
     }
 
     /// The requests that `node` serves now.

@@ -5,5 +5,6 @@
 mod deletion;
 mod ends;
 mod halves;
+mod healing;
 mod keeping;
 mod treason;

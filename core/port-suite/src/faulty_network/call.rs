@@ -101,6 +101,7 @@ impl FaultyPeers {
     ) -> Option<Sent> {
         let network = &self.network;
         let name = kind(&request);
+        *network.world().asked.entry(name).or_default() += 1;
         let Fate::Arrives(delay) = network.fate(self.me, to, name) else { return None };
         let is_small = body.left() <= DOUBLED_MAX;
         let is_doubled = is_small && network.nature.happens(network.weather().doubled);
@@ -274,7 +275,9 @@ impl FaultyNetwork {
             network.count(to, -1);
             let Some(Reply { response, body }) = reply else { return };
             let name = match &response {
-                Response::Refused(refusal) => format!("{name} refused {:?}", refusal.reason),
+                Response::Refused(refusal) => {
+                    format!("{name} refused {:?}, {}:", refusal.reason, refusal.detail)
+                }
                 _ => format!("{name} answered"),
             };
             let Fate::Arrives(delay) = network.fate(to, from, &name) else { return };

@@ -1,0 +1,98 @@
+//! What healing owes: after the faults have stopped, everything becomes whole again, and
+//! then healing falls idle.
+
+use defs_core::ids::NodeId;
+use defs_core::message::ShardKey;
+use defs_core::network::PairRecord;
+
+use crate::cluster::Cluster;
+use crate::ledger::{Ledger, Standing};
+
+/// Requests between nodes by which something is healed. Asking and comparing go on for ever.
+const WORK: &[&str] = &[
+    "propose",
+    "copy shard",
+    "copy records",
+    "copy tombstones",
+    "release",
+    "stand in",
+    "take records",
+    "store shard",
+];
+
+/// What is left to heal, in words; `None` when all is whole that can be.
+#[must_use]
+pub fn owed(cluster: &Cluster, ledger: &Ledger) -> Option<String> {
+    still_syncing(cluster).or_else(|| half_a_pair(cluster)).or_else(|| not_whole(cluster, ledger))
+}
+
+/// How often nodes have asked each other to heal something.
+#[must_use]
+pub fn work_done(cluster: &Cluster) -> u64 {
+    WORK.iter().map(|kind| cluster.network.asked(kind)).sum()
+}
+
+fn still_syncing(cluster: &Cluster) -> Option<String> {
+    let mut syncing = cluster.running().filter(|(_, machine, _)| machine.is_syncing());
+    syncing.next().map(|(node, ..)| format!("{node} still takes over what its partner has"))
+}
+
+/// A pair that lost one member while somebody is free to take its place.
+fn half_a_pair(cluster: &Cluster) -> Option<String> {
+    let is_free = |node: &NodeId| cluster.known_pairs().values().all(|pair| !is_in(pair, node));
+    cluster.on().iter().find(|node| is_free(node))?;
+    let mut half = cluster.known_pairs().values().filter(|pair| lives(cluster, pair) == 1);
+    half.next().map(|pair| format!("pair {} of {:?} has one member", pair.pair, pair.members))
+}
+
+fn is_in(pair: &PairRecord, node: &NodeId) -> bool {
+    pair.role_of(node).is_some()
+}
+
+/// How many members of `pair` are not lost.
+fn lives(cluster: &Cluster, pair: &PairRecord) -> usize {
+    let is_lost = |node| cluster.machines.get(node).is_none_or(|machine| machine.is_lost);
+    pair.members.iter().filter(|node| !is_lost(node)).count()
+}
+
+/// A shard of an acknowledged file that no pair has at both members.
+fn not_whole(cluster: &Cluster, ledger: &Ledger) -> Option<String> {
+    let stored = ledger.files.values().filter(|file| file.standing == Standing::Stored);
+    for file in stored {
+        for (key, pair) in &file.shards {
+            let Some(record) = cluster.known_pairs().get(pair) else { continue };
+            if is_excused(cluster, record) || is_whole(cluster, key) {
+                continue;
+            }
+            if lives(cluster, record) > 0 || has_place(cluster, key) {
+                return Some(format!("{key:?} of {} is not whole, put at {pair}", file.name));
+            }
+        }
+    }
+    None
+}
+
+/// Whether members of `pair` turned against everybody: what they signed for may be nowhere.
+/// Or one is left, and nobody to stand beside it.
+fn is_excused(cluster: &Cluster, pair: &PairRecord) -> bool {
+    let present = pair.members.iter().filter_map(|node| cluster.machines.get(node));
+    let mut ever = present.chain(cluster.former(&pair.pair));
+    ever.any(|machine| machine.treason.is_some()) || lives(cluster, pair) == 1
+}
+
+fn is_whole(cluster: &Cluster, key: &ShardKey) -> bool {
+    let has = |node: &NodeId| {
+        cluster.machines.get(node).is_some_and(|machine| machine.disk.has_shard(key))
+    };
+    cluster.known_pairs().values().any(|pair| pair.members.iter().all(has))
+}
+
+/// Whether some whole pair holds nothing of the stripe yet: more of it may be there.
+fn has_place(cluster: &Cluster, key: &ShardKey) -> bool {
+    let holds = |node: &NodeId| {
+        let Some(machine) = cluster.machines.get(node) else { return false };
+        machine.disk.shards().iter().any(|(held, ..)| held.stripe == key.stripe)
+    };
+    let mut whole = cluster.known_pairs().values().filter(|pair| lives(cluster, pair) == 2);
+    whole.any(|pair| !pair.members.iter().any(holds))
+}

@@ -1,0 +1,124 @@
+//! Who is gone is replaced, what was lost is rebuilt, and nobody heals who must not.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use defs_core::ids::{Epoch, NodeId, PairId};
+use defs_core::mode::Mode;
+use defs_core::network::PairRecord;
+use defs_engine::Timings;
+use defs_sim::cluster::Cluster;
+use defs_sim::invariants::no_pair_holds_more_of_a_stripe_than_its_owner_allows;
+use defs_sim::ledger::Content;
+use defs_sim::pace::Pace;
+use defs_sim::scene::{Scene, coded, holders, wish};
+use tokio::time::sleep;
+
+fn content(number: u64) -> Content {
+    Content { number, length: 60_000 }
+}
+
+/// What `node` knows of `pair`.
+fn known(cluster: &Cluster, node: NodeId, pair: PairId) -> Option<PairRecord> {
+    let pairs = cluster.life(node)?.engine.table().pairs;
+    pairs.into_iter().map(|view| view.record.record).find(|record| record.pair == pair)
+}
+
+fn epoch(cluster: &Cluster, node: NodeId, pair: PairId) -> Option<Epoch> {
+    known(cluster, node, pair).map(|record| record.epoch)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_larger_part_of_a_split_heals_and_the_smaller_changes_nothing() {
+    let mut scene = Scene::with(11).await.unwrap();
+    let actor = scene.owner().await.unwrap();
+    actor.put("a", content(1), wish(Mode::File)).await.unwrap();
+    let [split, other] = [scene.pairs[0].clone(), scene.pairs[1].clone()];
+    let [away, stays] = split.members;
+    let smaller = [away, other.members[0], other.members[1]];
+    scene.cut_off(&smaller);
+    let healed = |cluster: &Cluster| epoch(cluster, stays, split.pair) == Some(Epoch(2));
+    scene.until("the one that stays has a new partner", healed).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    for node in smaller {
+        for pair in &scene.pairs {
+            assert_eq!(epoch(&scene.cluster, node, pair.pair), Some(Epoch(1)), "{node}");
+        }
+        assert!(scene.cluster.life(node).unwrap().engine.losses().is_empty(), "{node}");
+    }
+    scene.cluster.network.heal_all();
+    let all_agree = |cluster: &Cluster| {
+        cluster.on().iter().all(|node| epoch(cluster, *node, split.pair) == Some(Epoch(2)))
+    };
+    scene.until("all know the new epoch", all_agree).await.unwrap();
+    assert_eq!(scene.cluster.life(away).unwrap().engine.status().pair, None);
+    assert_eq!(actor.get("a").await.unwrap(), content(1).bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_replaced_keeps_its_copies_and_the_new_pair_proves_its_own() {
+    let mut scene = Scene::with(9).await.unwrap();
+    let actor = scene.owner().await.unwrap();
+    actor.put("a", content(1), coded(2, 2)).await.unwrap();
+    let stripe = actor.stripes("a").await.unwrap()[0];
+    let away = scene.holders(stripe)[0];
+    let pair = scene.pair_of(away).unwrap().clone();
+    let stays = pair.partner_of(&away).unwrap();
+    scene.cut_off(&[away]);
+    let is_replaced = |cluster: &Cluster| {
+        let now = known(cluster, stays, pair.pair).filter(|now| now.epoch == Epoch(2));
+        let newcomer = now.and_then(|now| now.partner_of(&stays));
+        newcomer.is_some_and(|newcomer| holders(cluster, stripe).contains(&newcomer))
+    };
+    scene.until("a new member has the shard", is_replaced).await.unwrap();
+    scene.cluster.network.heal_all();
+    let is_spare = |cluster: &Cluster| {
+        cluster.life(away).is_some_and(|life| life.engine.status().pair.is_none())
+    };
+    scene.until("who was away is a spare", is_spare).await.unwrap();
+    assert!(scene.holders(stripe).contains(&away));
+    assert_eq!(actor.get("a").await.unwrap(), content(1).bytes());
+}
+
+/// A pair that holds a shard of each stripe of both files is lost for ever.
+async fn a_pair_is_lost(timings: Timings, is_first_deleted: bool) {
+    let mut scene = Scene::timed(12, timings).await.unwrap();
+    let actor = scene.owner().await.unwrap();
+    let mut stripes = Vec::new();
+    for number in 0..6 {
+        let name = format!("{number}");
+        actor.put(&name, content(number), coded(2, 2)).await.unwrap();
+        stripes.push((name.clone(), actor.stripes(&name).await.unwrap()[0]));
+    }
+    let of = |stripe| -> BTreeSet<_> {
+        scene.holders(stripe).iter().map(|node| scene.pair_of(*node).unwrap().pair).collect()
+    };
+    let (name, first) = stripes[0].clone();
+    let (_, second) =
+        stripes.iter().skip(1).find(|(_, other)| !of(*other).is_disjoint(&of(first))).unwrap();
+    let lost = *of(first).intersection(&of(*second)).next().unwrap();
+    let lost = scene.pairs.iter().find(|pair| pair.pair == lost).unwrap().clone();
+    lost.members.into_iter().for_each(|node| scene.cluster.switch_off(node));
+    if is_first_deleted {
+        sleep(Duration::from_secs(2)).await;
+        actor.client.remove(&name).await.unwrap();
+    }
+    lost.members.into_iter().for_each(|node| scene.cluster.lose(node));
+    let is_rebuilt = |cluster: &Cluster| holders(cluster, *second).len() == 8;
+    scene.until("what was lost is rebuilt", is_rebuilt).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    let left = if is_first_deleted { 0 } else { 8 };
+    assert_eq!(scene.holders(first).len(), left);
+    no_pair_holds_more_of_a_stripe_than_its_owner_allows(&scene.cluster).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_stripe_is_not_rebuilt() {
+    a_pair_is_lost(Pace::Fast.timings(), true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_that_rebuild_at_once_put_no_more_on_a_pair_than_its_owner_allows() {
+    let timings = Timings { repair_turn: Duration::ZERO, ..Pace::Fast.timings() };
+    a_pair_is_lost(timings, false).await;
+}
