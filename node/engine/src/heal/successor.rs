@@ -29,9 +29,16 @@ use crate::refuse::{disk_refusal, refuse};
 /// Of an epoch's witnesses, so many must agree to a change that one member doesn't sign.
 pub(crate) const WITNESSES_NEEDED: usize = 2;
 
-/// The successor that this node proposes, with the signatures it has so far.
+/// The successor with a new member that this node proposes, with the signatures it has so
+/// far.
 fn proposal_key() -> StateKey {
     StateKey(b"successor".to_vec())
+}
+
+/// The successor with other witnesses that this node proposes. The partner may have signed
+/// it and signs no other then: it is kept until its epoch has come, whatever happens.
+fn renewal_key() -> StateKey {
+    StateKey(b"renewal".to_vec())
 }
 
 /// What this node is to the pair of which it is asked to sign the next epoch.
@@ -266,7 +273,8 @@ impl<W: World> Engine<W> {
         if check_pair(&self.network, Some(own), &signed, &self.checker).is_err() {
             return Ok(());
         }
-        self.take_own_epoch(&signed, [Change::Remove(proposal_key())]).await?;
+        let done = [proposal_key(), renewal_key()].map(Change::Remove);
+        self.take_own_epoch(&signed, done).await?;
         let SignedPairRecord { record, .. } = &signed;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, primary = %record.primary(),
             mirror = %record.mirror(), "the pair has a new epoch");
@@ -299,7 +307,7 @@ impl<W: World> Engine<W> {
 
     /// New witnesses where too few of the present ones are heard: both members sign.
     async fn renew_witnesses(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
-        let proposal = match self.proposal(own).await? {
+        let proposal = match self.successor_at(renewal_key(), own).await? {
             Some(proposal) => proposal,
             None => {
                 if !self.standing().may_heal() || !self.needs_witnesses(own) {
@@ -313,7 +321,7 @@ impl<W: World> Engine<W> {
                 };
                 let proposal = SignedPairRecord { record, signatures: Vec::new() };
                 // The partner's signature closes the epoch for it: this must not be forgotten.
-                self.keep_proposal(&proposal).await?;
+                self.disk.apply(vec![Change::Put(renewal_key(), proposal.encode())]).await?;
                 proposal
             }
         };
@@ -330,9 +338,17 @@ impl<W: World> Engine<W> {
         since.is_some_and(|since| now.saturating_sub(since) >= self.config.timings.renew_witnesses)
     }
 
-    /// What this node has proposed after `own` and not yet got.
+    /// The new member that this node has proposed after `own` and not yet got.
     async fn proposal(&self, own: &PairRecord) -> Result<Option<SignedPairRecord>, DiskError> {
-        let bytes = self.disk.get(proposal_key()).await?;
+        self.successor_at(proposal_key(), own).await
+    }
+
+    async fn successor_at(
+        &self,
+        key: StateKey,
+        own: &PairRecord,
+    ) -> Result<Option<SignedPairRecord>, DiskError> {
+        let bytes = self.disk.get(key).await?;
         let proposal = bytes.and_then(|bytes| SignedPairRecord::decode(&bytes).ok());
         Ok(proposal.filter(|proposal| proposal.record.previous == Some(own.digest())))
     }
