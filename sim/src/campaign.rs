@@ -16,8 +16,9 @@ use tokio::time::Instant;
 
 use crate::run::{Outcome, run};
 
-/// How often a seed may be seen under way: a hundred times as long as one needs.
-const LOOKS_MAX: u32 = 40;
+/// How often a seed may be seen under way: a hundred times as long as one needs, since
+/// others may leave it a few hundredths of a processor.
+const LOOKS_MAX: u32 = 240;
 
 /// Between two looks for one that takes longer.
 const LOOK: Duration = Duration::from_secs(5);
