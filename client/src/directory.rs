@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use defs_core::body::Body;
-use defs_core::ids::{NetworkId, NodeId, PairId};
+use defs_core::ids::{Epoch, NetworkId, NodeId, PairId};
 use defs_core::message::{PairView, Request, Response, Table};
-use defs_core::network::{Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard};
+use defs_core::network::{
+    Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+};
 use defs_core::port::{CallError, Clock as _, Compute as _, Peers as _, Randomness as _};
 use defs_core::record::RECORD_PAIRS;
 use defs_core::statement::Statement as _;
@@ -296,7 +298,7 @@ fn verified(genesis: &Genesis, table: Table, checker: &CachedChecker) -> View {
     let pairs = table.pairs.into_iter().filter_map(|pair| {
         let cards = pair.record.record.members.map(|member| nodes.get(&member));
         let [Some(primary), Some(mirror)] = cards else { return None };
-        is_signed(&network, &pair, checker).then(|| {
+        is_signed(&network, &pair, &nodes, checker).then(|| {
             let id = pair.record.record.pair;
             let free = room(primary).min(room(mirror));
             let labels = [primary.labels.clone(), mirror.labels.clone()];
@@ -358,22 +360,29 @@ fn admitted(
     Some((node, card))
 }
 
-/// Whether both members signed. Epochs after the first need that too: a new member has
-/// signed its own, and an old one either signed or was voted out by name.
-fn is_signed(network: &NetworkId, pair: &PairView, checker: &CachedChecker) -> bool {
-    let said = pair.record.record.statement(network);
-    let signers: BTreeSet<_> = pair
-        .record
-        .signatures
+/// Whether both members signed, or one and two other nodes of the network: new witnesses
+/// begin an epoch so where the other member is gone. Which nodes were its witnesses is known
+/// to those who have the pair's earlier epochs.
+fn is_signed(
+    network: &NetworkId,
+    pair: &PairView,
+    nodes: &BTreeMap<NodeId, NodeCard>,
+    checker: &CachedChecker,
+) -> bool {
+    let PairView { record: SignedPairRecord { record, signatures }, .. } = pair;
+    let said = record.statement(network);
+    let signers: BTreeSet<_> = signatures
         .iter()
         .filter_map(|by| verify_node(&by.key, &said, &by.signature, checker).ok())
         .collect();
-    pair.record.record.members.iter().all(|member| signers.contains(member))
+    let members = record.members.iter().filter(|member| signers.contains(member)).count();
+    let others = signers.iter().filter(|node| nodes.contains_key(node)).count() - members;
+    members == 2 || (members == 1 && record.epoch > Epoch(1) && others >= 2)
 }
 
 #[cfg(test)]
 mod tests {
-    use defs_core::ids::{Digest, Epoch};
+    use defs_core::ids::Digest;
 
     use super::*;
 

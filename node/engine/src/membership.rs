@@ -60,8 +60,8 @@ pub fn check_card(
 
 /// Whether `record` is valid after `known`, the newest record of this pair here.
 ///
-/// Epoch 1 needs both members. A successor needs every new member, and of the epoch
-/// before it both members, or one member and two witnesses.
+/// Epoch 1 needs both members. A successor needs both its members if one of them is new, and
+/// of the epoch before it both members, or one member and two witnesses.
 pub fn check_pair(
     network: &NetworkId,
     known: Option<&PairRecord>,
@@ -71,17 +71,17 @@ pub fn check_pair(
     let signers = signers(network, signed, checker)?;
     let record = &signed.record;
     let both = |members: &[NodeId; 2]| members.iter().all(|member| signers.contains(member));
-    if !both(&record.members) {
-        return Err(PairError::TooFewSignatures);
-    }
     if record.epoch == Epoch(1) {
-        return Ok(());
+        return if both(&record.members) { Ok(()) } else { Err(PairError::TooFewSignatures) };
     }
     let Some(before) = known else { return Err(PairError::NotASuccessor) };
     let follows = before.epoch.0.checked_add(1) == Some(record.epoch.0)
         && record.previous == Some(before.digest());
     if !follows {
         return Err(PairError::NotASuccessor);
+    }
+    if record.members != before.members && !both(&record.members) {
+        return Err(PairError::TooFewSignatures);
     }
     let one = before.members.iter().any(|member| signers.contains(member));
     let witnesses = before.witnesses.iter().filter(|witness| signers.contains(witness)).count();

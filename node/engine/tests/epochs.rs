@@ -81,6 +81,20 @@ fn both_members_hand_their_pair_over_by_themselves() {
 }
 
 #[test]
+fn new_witnesses_need_both_members_or_one_and_two_of_the_present_ones() {
+    let renewed = || PairRecord { witnesses: vec![node(STRANGER)], ..second([PRIMARY, MIRROR]) };
+    assert_eq!(checked(renewed(), &[PRIMARY, MIRROR]), Ok(()));
+    assert_eq!(checked(renewed(), &[MIRROR, WITNESSES[0], WITNESSES[2]]), Ok(()));
+    let too_few = Err(PairError::TooFewSignatures);
+    assert_eq!(checked(renewed(), &[MIRROR]), too_few);
+    assert_eq!(checked(renewed(), &[MIRROR, WITNESSES[0], STRANGER]), too_few);
+    assert_eq!(checked(renewed(), &WITNESSES), too_few);
+    // The roles of the members are theirs to change.
+    let turned = second([MIRROR, PRIMARY]);
+    assert_eq!(checked(turned, &[MIRROR, WITNESSES[0], WITNESSES[2]]), too_few);
+}
+
+#[test]
 fn a_successor_follows_the_epoch_that_is_known() {
     let by = [PRIMARY, MIRROR, STRANGER];
     let skipped = PairRecord { epoch: Epoch(3), ..second([PRIMARY, STRANGER]) };

@@ -5,7 +5,7 @@ use defs_core::format::{Format, FormatError, Reader, Writer};
 use defs_core::ids::{Digest, Epoch, PairId};
 use defs_core::message::{Reason, Refusal};
 use defs_core::network::PairRecord;
-use defs_core::port::{Change, Disk, StateKey};
+use defs_core::port::{Change, Disk, DiskError, StateKey};
 use defs_core::receipt::NodeSignature;
 use defs_core::statement::Statement;
 
@@ -60,6 +60,14 @@ impl<W: World> Engine<W> {
             self.disk.apply(vec![change]).await.map_err(disk_refusal)?;
         }
         Ok(sign_as_node(&self.key, &record.statement(&self.network)))
+    }
+
+    /// Whether the newest epoch of its pair that this node has signed is `record`.
+    pub(crate) async fn has_signed(&self, record: &PairRecord) -> Result<bool, DiskError> {
+        let promised = self.disk.get(key(&record.pair)).await?;
+        let promised = promised.and_then(|bytes| Promised::decode(&bytes).ok());
+        let of = Promised { epoch: record.epoch, record: record.digest() };
+        Ok(promised == Some(of))
     }
 
     /// Whether this node has signed an epoch of `pair` after `epoch`: then it gives no

@@ -35,8 +35,8 @@ fn proposal_key() -> StateKey {
     StateKey(b"successor".to_vec())
 }
 
-/// The successor with other witnesses that this node proposes. The partner may have signed
-/// it and signs no other then: it is kept until its epoch has come, whatever happens.
+/// The successor with other witnesses that this node proposes, or was asked to sign. Who has
+/// signed it signs no other: it is kept until its epoch has come, whatever happens.
 fn renewal_key() -> StateKey {
     StateKey(b"renewal".to_vec())
 }
@@ -65,16 +65,21 @@ impl<W: World> Engine<W> {
             || self.heir_of(&partner, &own.record).is_some();
         let result = if health == Some(Health::Lost) || is_leaving {
             self.replace(&own.record, partner).await
-        } else if health == Some(Health::Alive) && own.record.primary() == self.me {
+        } else if health == Some(Health::Alive) {
             self.renew_witnesses(&own.record, partner).await
         } else {
-            self.drop_proposal().await
+            Ok(())
         };
         self.note_failure(result);
     }
 
     /// One try to get the epoch in which another node stands for `partner`.
     async fn replace(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
+        if let Some(renewal) = self.renewal(own).await?
+            && self.has_signed(&renewal.record).await?
+        {
+            return self.renew_alone(own, partner, renewal).await;
+        }
         let proposal = match self.proposal(own).await? {
             Some(proposal) => proposal,
             None => {
@@ -84,16 +89,9 @@ impl<W: World> Engine<W> {
                 proposal
             }
         };
-        let signed = self.gather(own, proposal).await?;
+        let signed = self.gather(own, proposal, proposal_key()).await?;
         if check_pair_but_me(self, own, &signed) {
-            let _parting = match self.parting(partner, &signed) {
-                Ok(parting) => parting,
-                Err(refusal) => {
-                    tracing::debug!(%partner, %refusal, "the next epoch waits");
-                    return Ok(());
-                }
-            };
-            return self.complete(own, signed).await;
+            return self.part_and_complete(own, partner, signed).await;
         }
         let newcomer = signed.record.partner_of(&self.me);
         let lives = match newcomer {
@@ -108,7 +106,42 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// To be held while the successor without `gone` is signed, unless it agrees itself.
+    /// This node has signed new witnesses and signs nothing else now, but the partner is gone
+    /// before it signed them too: the present witnesses agree in its stead. In the epoch that
+    /// begins so the partner can be replaced.
+    async fn renew_alone(
+        &self,
+        own: &PairRecord,
+        partner: NodeId,
+        renewal: SignedPairRecord,
+    ) -> Result<(), DiskError> {
+        let signed = self.gather(own, renewal, renewal_key()).await?;
+        let is_agreed = self.has_signature(&signed, &partner)
+            || self.witnesses_of(own, &signed) >= WITNESSES_NEEDED;
+        if is_agreed {
+            return self.part_and_complete(own, partner, signed).await;
+        }
+        Ok(())
+    }
+
+    /// Closes the epoch once `partner` goes by no word of this node any more.
+    async fn part_and_complete(
+        &self,
+        own: &PairRecord,
+        partner: NodeId,
+        signed: SignedPairRecord,
+    ) -> Result<(), DiskError> {
+        let _parting = match self.parting(partner, &signed) {
+            Ok(parting) => parting,
+            Err(refusal) => {
+                tracing::debug!(%partner, %refusal, "the next epoch waits");
+                return Ok(());
+            }
+        };
+        self.complete(own, signed).await
+    }
+
+    /// To be held while a successor is signed to which `gone` hasn't agreed.
     fn parting(
         &self,
         gone: NodeId,
@@ -138,7 +171,7 @@ impl<W: World> Engine<W> {
         };
         let proposal = SignedPairRecord { record, signatures: Vec::new() };
         let Some(signed) = self.ask_signature(newcomer, proposal).await else { return Ok(None) };
-        self.keep_proposal(&signed).await?;
+        self.keep_proposal(proposal_key(), &signed).await?;
         tracing::info!(pair = %own.pair, lost = %partner, %newcomer, "a new member is proposed");
         Ok(Some(signed))
     }
@@ -193,11 +226,12 @@ impl<W: World> Engine<W> {
         *node == self.me || self.membership.is_heard(node, self.clock.elapsed(), patience)
     }
 
-    /// Asks all who have not signed yet, and keeps what they sign.
+    /// Asks all who have not signed yet, and keeps under `key` what they sign.
     async fn gather(
         &self,
         own: &PairRecord,
         mut signed: SignedPairRecord,
+        key: StateKey,
     ) -> Result<SignedPairRecord, DiskError> {
         let asked = own.witnesses.iter().chain(&own.members).chain(&signed.record.members);
         let mut asked: Vec<_> = asked.copied().filter(|node| *node != self.me).collect();
@@ -216,7 +250,7 @@ impl<W: World> Engine<W> {
             }
         }
         if signed.signatures.len() != before {
-            self.keep_proposal(&signed).await?;
+            self.keep_proposal(key, &signed).await?;
         }
         Ok(signed)
     }
@@ -305,12 +339,22 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// New witnesses where too few of the present ones are heard: both members sign.
+    /// New witnesses where too few of the present ones are heard, or where some can sign no
+    /// other successor any more: both members sign.
     async fn renew_witnesses(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
-        let proposal = match self.successor_at(renewal_key(), own).await? {
+        let proposal = match self.renewal(own).await? {
             Some(proposal) => proposal,
             None => {
-                if !self.standing().may_heal() || !self.needs_witnesses(own) {
+                // The partner is back. What witnesses have signed stays signed.
+                let spent = self.proposal(own).await?;
+                let is_due = match spent.filter(|spent| self.witnesses_of(own, spent) > 0) {
+                    Some(_) => true,
+                    None => {
+                        self.drop_proposal().await?;
+                        own.primary() == self.me && self.needs_witnesses(own)
+                    }
+                };
+                if !is_due || !self.standing().may_heal() {
                     return Ok(());
                 }
                 let record = PairRecord {
@@ -321,7 +365,7 @@ impl<W: World> Engine<W> {
                 };
                 let proposal = SignedPairRecord { record, signatures: Vec::new() };
                 // The partner's signature closes the epoch for it: this must not be forgotten.
-                self.disk.apply(vec![Change::Put(renewal_key(), proposal.encode())]).await?;
+                self.keep_proposal(renewal_key(), &proposal).await?;
                 proposal
             }
         };
@@ -343,6 +387,11 @@ impl<W: World> Engine<W> {
         self.successor_at(proposal_key(), own).await
     }
 
+    /// The new witnesses that this node has proposed or was asked to sign.
+    async fn renewal(&self, own: &PairRecord) -> Result<Option<SignedPairRecord>, DiskError> {
+        self.successor_at(renewal_key(), own).await
+    }
+
     async fn successor_at(
         &self,
         key: StateKey,
@@ -353,16 +402,36 @@ impl<W: World> Engine<W> {
         Ok(proposal.filter(|proposal| proposal.record.previous == Some(own.digest())))
     }
 
-    async fn keep_proposal(&self, proposal: &SignedPairRecord) -> Result<(), DiskError> {
-        self.disk.apply(vec![Change::Put(proposal_key(), proposal.encode())]).await
+    async fn keep_proposal(
+        &self,
+        key: StateKey,
+        proposal: &SignedPairRecord,
+    ) -> Result<(), DiskError> {
+        self.disk.apply(vec![Change::Put(key, proposal.encode())]).await
     }
 
-    /// The partner is back. What others have signed stays signed.
     async fn drop_proposal(&self) -> Result<(), DiskError> {
         if self.disk.get(proposal_key()).await?.is_none() {
             return Ok(());
         }
         self.disk.apply(vec![Change::Remove(proposal_key())]).await
+    }
+
+    /// As a member that is asked to sign new witnesses: they are kept before the signature is
+    /// given. Where both members propose some, the primary's count.
+    async fn keep_renewal(
+        &self,
+        before: &PairRecord,
+        asked: &SignedPairRecord,
+    ) -> Result<(), Refusal> {
+        let kept = self.renewal(before).await.map_err(disk_refusal)?;
+        if let Some(kept) = kept.filter(|kept| kept.record != asked.record) {
+            let is_signed = self.has_signed(&kept.record).await.map_err(disk_refusal)?;
+            if is_signed || before.primary() == self.me {
+                return Err(refuse(Reason::Busy, "this node has proposed other witnesses"));
+            }
+        }
+        self.keep_proposal(renewal_key(), asked).await.map_err(disk_refusal)
     }
 
     /// Whether `node` waits for the epoch that this node proposes.
@@ -402,6 +471,9 @@ impl<W: World> Engine<W> {
             }
             Part::Member => {
                 self.may_change(caller, &before, record)?;
+                if before.members == record.members {
+                    self.keep_renewal(&before, &proposal).await?;
+                }
                 None
             }
             Part::Witness => Some(self.may_evict(caller, &before, record).await?),
@@ -490,15 +562,16 @@ impl<W: World> Engine<W> {
         Err(refuse(Reason::NotAllowed, "this node lives, and nobody asked it to leave"))
     }
 
-    /// As witness: only who is gone for this node too may be replaced.
+    /// As witness: only who is gone for this node too may be replaced, or left unasked.
     async fn may_evict(
         &self,
         caller: NodeId,
         before: &PairRecord,
         record: &PairRecord,
     ) -> Result<Parting<'_>, Refusal> {
+        let is_renewal = before.members == record.members;
         let partner = before.partner_of(&caller);
-        let Some(gone) = partner.filter(|gone| record.role_of(gone).is_none()) else {
+        let Some(gone) = partner.filter(|gone| is_renewal || record.role_of(gone).is_none()) else {
             return Err(refuse(Reason::NotAllowed, "both members can sign that themselves"));
         };
         let standing = self.standing();
@@ -512,7 +585,7 @@ impl<W: World> Engine<W> {
         let is_fit = |node: &NodeId| {
             self.membership.is_admitted(node) && self.membership.pair_of(node).is_none()
         };
-        if !newcomer.as_ref().is_some_and(is_fit) {
+        if !is_renewal && !newcomer.as_ref().is_some_and(is_fit) {
             return Err(refuse(Reason::NotAllowed, "the new member is not free"));
         }
         let is_wanted = self.wishes.intent(&gone).is_some();

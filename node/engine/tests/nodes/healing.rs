@@ -400,6 +400,41 @@ async fn a_rotten_shard_does_not_keep_a_new_member_from_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn witnesses_that_signed_for_nothing_are_followed_by_others() {
+    let mut net = Net::timed(9, quick()).await;
+    let pair = net.pairs().remove(0);
+    let [primary, mirror] = pair.members;
+    let [signs, ..] = pair.witnesses[..] else { panic!("{pair:?}") };
+    // The others have no say, so that one word stands alone.
+    let disk = net.kill(&mirror);
+    for silent in &pair.witnesses[1..] {
+        net.net.isolate(*silent);
+    }
+    let note = StateKey([b"signed/".as_slice(), &pair.pair.0].concat());
+    let began = tokio::time::Instant::now();
+    while net.disk(&signs).get(note.clone()).await.unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_mins(10), "no witness signs");
+        net.pass(Duration::from_secs(1)).await;
+    }
+    for node in net.nodes.keys().copied().collect::<Vec<_>>() {
+        pair.witnesses.iter().for_each(|silent| net.net.heal(node, *silent));
+    }
+    net.start_again(mirror, disk).await;
+    net.until("both members agree on an epoch with fresh witnesses", |net| {
+        [primary, mirror].iter().all(|member| {
+            epoch_of(net, member, &pair.pair).is_some_and(|record| record.epoch == Epoch(2))
+        })
+    })
+    .await;
+    assert_eq!(epoch_of(&net, &primary, &pair.pair).unwrap().members, pair.members);
+    net.kill(&mirror);
+    net.until("and one that is lost now is replaced", |net| {
+        epoch_of(net, &primary, &pair.pair).is_some_and(|record| record.epoch == Epoch(3))
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_of_the_nodes_heal_nothing() {
     let mut net = Net::timed(10, quick()).await;
     let owner = net.owner(77);

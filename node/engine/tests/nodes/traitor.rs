@@ -287,3 +287,33 @@ async fn a_lease_that_the_primary_passes_on_shortened_is_a_day_long() {
     let (state, _) = copy(&net, &pair.mirror(), key).await;
     assert_eq!(state.lease_until, now + Duration::from_hours(24));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_signed_new_witnesses_outlives_the_primary_that_proposed_them() {
+    let [beat, suspect, fail, replace] = [2, 6, 10, 20].map(Duration::from_secs);
+    let watch = defs_pairing::detector::Timings::new(beat, suspect, fail, replace).unwrap();
+    let mut net = Net::timed(9, Timings { watch, ..Timings::default() }).await;
+    let pair = net.pairs().remove(0);
+    let traitor = Traitor::replacing(&mut net, &pair);
+    let concerned = |node: &&NodeId| !pair.members.contains(node);
+    let record = PairRecord {
+        epoch: Epoch(2),
+        witnesses: net.nodes.keys().filter(concerned).take(3).copied().collect(),
+        previous: Some(pair.digest()),
+        ..pair.clone()
+    };
+    let proposal = SignedPairRecord { record: record.clone(), signatures: vec![] };
+    let answer = traitor.say(Request::Propose(Box::new(proposal)), Body::empty()).await;
+    let Ok(Response::Pair(signed)) = answer else { panic!("{answer:?}") };
+    assert_eq!(signed.record, record);
+    // It never signs that itself, nor anything else.
+    net.net.stop(pair.primary());
+    net.until("another node has the primary's place", |net| {
+        net.nodes[&pair.mirror()].engine.status().partner.is_some_and(|it| it != pair.primary())
+    })
+    .await;
+    let table = net.nodes[&pair.mirror()].engine.table();
+    let last = table.pairs.iter().find(|view| view.record.record.pair == pair.pair).unwrap();
+    assert_eq!(last.record.record.epoch, Epoch(3));
+    assert_eq!(last.record.record.previous, Some(record.digest()));
+}
