@@ -61,6 +61,20 @@ fn a_plan_says_which_pairs_would_be_better_and_apply_makes_them_while_files_stay
 }
 
 #[test]
+fn pairs_are_made_better_by_themselves_as_long_as_somebody_says_so() {
+    let user = crossed();
+    let mut auto = user.start(&["--json", "pairs", "--auto", "--every", "1"]).unwrap();
+    let made = eventually("every pair is in two zones", WITHIN, || {
+        zones(&user).iter().all(|[one, other]| one != other)
+    });
+    let ended = auto.try_wait().unwrap();
+    auto.kill().unwrap();
+    auto.wait().unwrap();
+    made.unwrap();
+    assert_eq!(ended, None, "it goes on until it is interrupted");
+}
+
+#[test]
 fn a_score_names_every_measurement_that_it_follows_from() {
     let user = User::with_nodes(4).unwrap();
     let node = user.events(&["nodes"]).unwrap()[0]["id"].as_str().unwrap().to_owned();

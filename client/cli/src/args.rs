@@ -110,8 +110,15 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "apply")]
         plan: bool,
         /// Make the better pairs, one member after the other, and wait for each
-        #[arg(long)]
+        #[arg(long, conflicts_with = "auto")]
         apply: bool,
+        /// Go on until interrupted: look again and again, and make what became better
+        #[arg(long, conflicts_with = "plan")]
+        auto: bool,
+        /// With --auto: seconds between two looks
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "auto",
+            value_parser = clap::value_parser!(u32).range(1..=604_800))]
+        every: u32,
     },
     /// List, resume and cancel uploads and downloads that were cut off
     Tasks {

@@ -68,6 +68,7 @@ async fn dispatch(context: &Context) -> Result<()> {
         Command::Nodes { explain: None } => network::nodes(context).await,
         Command::Pairs { plan: true, .. } => pairs::plan(context).await,
         Command::Pairs { apply: true, .. } => pairs::apply(context).await,
+        Command::Pairs { auto: true, every, .. } => pairs::auto(context, *every).await,
         Command::Pairs { .. } => network::pairs(context).await,
         Command::Tasks { command } => tasks::run(context, command.as_ref()).await,
         Command::Settings => {

@@ -1,4 +1,4 @@
-//! `defs pairs --plan` and `--apply`: which pairs would be better, why, and doing it one
+//! `defs pairs --plan`, `--apply` and `--auto`: which pairs would be better, why, and doing it one
 //! replacement after the other.
 
 use std::time::Duration;
@@ -27,10 +27,42 @@ pub(super) async fn apply(context: &Context) -> Result<()> {
     let mut admin = any_admin(context).await?;
     let arrangement = admin.arrange().await?;
     context.say.event(&object(&arrangement), || text(&arrangement));
+    carry_out(context, &mut admin, &arrangement).await
+}
+
+/// Plans and carries out until the process is interrupted. What goes wrong once is said, and
+/// looked at again the next time.
+pub(super) async fn auto(context: &Context, every: u32) -> Result<()> {
+    let mut looks = tokio::time::interval(Duration::from_secs(every.into()));
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        if let Err(error) = look_once(context).await {
+            let told = json!({ "event": "waiting", "why": format!("{error:#}") });
+            context.say.event(&told, || format!("not now: {error:#}"));
+        }
+    }
+}
+
+async fn look_once(context: &Context) -> Result<()> {
+    let mut admin = any_admin(context).await?;
+    let arrangement = admin.arrange().await?;
+    if arrangement.exchanges.iter().all(|exchange| exchange.steps.is_empty()) {
+        return Ok(());
+    }
+    context.say.event(&object(&arrangement), || text(&arrangement));
+    carry_out(context, &mut admin, &arrangement).await
+}
+
+async fn carry_out(
+    context: &Context,
+    admin: &mut Admin,
+    arrangement: &pb::ArrangeResponse,
+) -> Result<()> {
     let mut done = 0;
     for exchange in &arrangement.exchanges {
         for step in &exchange.steps {
-            replace(context, &mut admin, step).await?;
+            replace(context, admin, step).await?;
             done += 1;
         }
     }

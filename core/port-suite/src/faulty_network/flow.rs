@@ -66,5 +66,6 @@ pub(super) fn kind(request: &Request) -> &'static str {
         Request::StandIn { .. } => "stand in",
         Request::TakeRecords { .. } => "take records",
         Request::Challenge { .. } => "challenge",
+        Request::Readings { .. } => "readings",
     }
 }
