@@ -22,7 +22,7 @@ pub fn choose<R: Ord>(
         .iter()
         .filter(|other| members.iter().all(|member| member.node != other.node))
         .collect();
-    left.sort_by_key(|other| (rank(&other.node), other.node));
+    left.sort_by_cached_key(|other| (rank(&other.node), other.node));
     let mut chosen = Vec::new();
     while chosen.len() < WITNESSES_MAX && !left.is_empty() {
         let fresh = left.iter().position(|other| !hosts.contains(&other.labels.host));

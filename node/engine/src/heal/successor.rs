@@ -9,7 +9,7 @@ use defs_core::body::Body;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
-use defs_core::network::{Activity, PairRecord, SignedPairRecord};
+use defs_core::network::{Activity, PairRecord, SignedPairRecord, WITNESSES_MAX};
 use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, StateKey};
 use defs_core::wish::Want;
 use defs_pairing::detector::Health;
@@ -375,10 +375,12 @@ impl<W: World> Engine<W> {
 
     /// Whether witnesses have been missing for long, and there are others.
     fn needs_witnesses(&self, own: &PairRecord) -> bool {
-        let heard = own.witnesses.iter().filter(|witness| self.is_heard(witness)).count();
-        let others = self.choose_witnesses(own, own.members, &[]).len();
         let now = self.clock.elapsed();
-        let since = self.watch.short_of_witnesses(heard < others, now);
+        let heard = own.witnesses.iter().filter(|witness| self.is_heard(witness)).count();
+        let others = self.membership.hearing(now, self.config.timings.card_stale);
+        let is_fit = |(node, is_heard): &&(NodeId, bool)| *is_heard && own.role_of(node).is_none();
+        let could_be = others.iter().filter(is_fit).take(WITNESSES_MAX).count();
+        let since = self.watch.short_of_witnesses(heard < could_be, now);
         since.is_some_and(|since| now.saturating_sub(since) >= self.config.timings.renew_witnesses)
     }
 
