@@ -245,6 +245,9 @@ pub struct StateKey(pub Vec<u8>);
 pub enum Change {
     /// Replaces what is kept beside a shard; passed over if the shard isn't here.
     ShardState(ShardKey, ShardState),
+    /// Replaces the head of a shard, which may differ in what its holder watches; passed over
+    /// if the shard isn't here.
+    ShardHead(ShardKey, Arc<ShardHead>),
     /// Forgets a shard and frees its bytes.
     DeleteShard(ShardKey),
     /// Replaces the heads of a record; without heads it is forgotten.

@@ -114,36 +114,51 @@ impl<W: World> Nodes<W> {
         let state = Mutex::new(PlacementState { pairs, failed: BTreeSet::new() });
         let placement = Placement { slice: slice.number, per_pair, state };
         let id = descriptor.body.id();
-        let shard_ids = (id, &descriptor);
-        futures::stream::iter(shards)
-            .map(|shard| self.carry_shard(&placement, shard_ids, shard))
-            .buffer_unordered(SHARDS_IN_FLIGHT)
-            .try_collect::<()>()
-            .await?;
+        let mut told: Vec<Option<Vec<Watched>>> = vec![None; shards.len()];
+        loop {
+            // Whose siblings went elsewhere meanwhile would watch a pair that hasn't got them,
+            // and nobody the one that has: these are told again.
+            let is_right = |place: &usize| {
+                told[*place].as_ref() == Some(&placement.watched(shards[*place].index))
+            };
+            let open: Vec<_> = (0..shards.len()).filter(|place| !is_right(place)).collect();
+            if open.is_empty() {
+                break;
+            }
+            let carry = async |place: usize| {
+                let carried = self.carry_shard(&placement, (id, &descriptor), &shards[place]);
+                carried.await.map(|watched| (place, watched))
+            };
+            let carried = futures::stream::iter(open).map(carry);
+            let carried: Vec<_> = carried.buffer_unordered(SHARDS_IN_FLIGHT).try_collect().await?;
+            carried.into_iter().for_each(|(place, watched)| told[place] = Some(watched));
+        }
         let SealedSlice { length, digest, salt, .. } = slice;
         let pairs = placement.lock().pairs.clone();
         Ok(StoredStripe(SliceEntry { length, digest, salt, stripe: id, pairs }))
     }
 
+    /// Stores one shard, and says which siblings its holder was told to watch.
     async fn carry_shard(
         &self,
         placement: &Placement,
         (stripe, descriptor): (StripeId, &Signed<StripeDescriptor>),
-        shard: defs_codec::SealedShard,
-    ) -> Result<(), CarryError> {
+        shard: &defs_codec::SealedShard,
+    ) -> Result<Vec<Watched>, CarryError> {
         let (index, slice) = (shard.index, placement.slice);
         let mut tried = 1;
         loop {
             let pair = placement.pair(index);
+            let watched = placement.watched(index);
             let head = Arc::new(ShardHead {
                 descriptor: descriptor.clone(),
                 index,
                 share: *shard.share.bytes,
-                watched: placement.watched(index),
+                watched: watched.clone(),
             });
             let kept = Kept::Shard(stripe, index);
             let Err(source) = self.store_at(pair, kept, head, shard.bytes.clone()).await else {
-                return Ok(());
+                return Ok(watched);
             };
             if tried >= PAIRS_TRIED || !source.is_retryable() {
                 return Err(CarryError::Shard { slice, index, tried, source });

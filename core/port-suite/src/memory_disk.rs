@@ -133,6 +133,11 @@ impl Held {
                     shard.state = state;
                 }
             }
+            Change::ShardHead(key, head) => {
+                if let Some(shard) = self.shards.get_mut(&key) {
+                    shard.head = head;
+                }
+            }
             Change::DeleteShard(key) => {
                 self.shards.remove(&key);
             }

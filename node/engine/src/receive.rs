@@ -181,11 +181,20 @@ impl<W: World> Engine<W> {
         let fresh = self.fresh_state(store);
         self.disk.store(Arc::clone(&store.head), fresh.clone(), body).await?;
         let Some(kept) = self.disk.shard(key).await? else { return Ok(()) };
-        if kept.state.pair == fresh.pair {
-            return Ok(());
+        let mut changes = Vec::new();
+        if kept.state.commit.is_none() {
+            // Its client tells it again since siblings found other places than was first told.
+            let watched = store.head.watched.clone();
+            if kept.head.watched != watched {
+                let head = ShardHead { watched, ..kept.head.as_ref().clone() };
+                changes.push(Change::ShardHead(key, Arc::new(head)));
+            }
         }
-        let state = ShardState { commit: kept.state.commit, ..fresh };
-        self.disk.apply(vec![Change::ShardState(key, state)]).await
+        if kept.state.pair != fresh.pair {
+            let state = ShardState { commit: kept.state.commit, ..fresh };
+            changes.push(Change::ShardState(key, state));
+        }
+        if changes.is_empty() { Ok(()) } else { self.disk.apply(changes).await }
     }
 
     fn fresh_state(&self, store: &StoreShard) -> ShardState {

@@ -71,6 +71,9 @@ impl Inner {
                 Change::ShardState(key, state) => {
                     self.change_state(&mut batch, &effects, &key, state)?;
                 }
+                Change::ShardHead(key, head) => {
+                    self.change_head(&mut batch, &effects, &key, &head)?;
+                }
                 Change::DeleteShard(key) => self.delete_shard(&mut batch, &mut effects, &key)?,
                 Change::Record(key, heads) => {
                     self.change_record(&mut batch, &mut effects, key, heads)?;
@@ -106,6 +109,19 @@ impl Inner {
         if let Some(stored) = self.stored(key)? {
             let stored = crate::place::Stored { state, ..stored };
             batch.put(Family::Shards, &shard_key(key), &stored.encode());
+        }
+        Ok(())
+    }
+
+    fn change_head(
+        &self,
+        batch: &mut Batch<'_>,
+        effects: &Effects,
+        key: &ShardKey,
+        head: &ShardHead,
+    ) -> Result<(), DiskError> {
+        if !effects.freed.contains_key(key) && self.stored(key)?.is_some() {
+            batch.put(Family::Heads, &shard_key(key), &head.encode());
         }
         Ok(())
     }
@@ -176,7 +192,9 @@ pub(crate) fn parse_size(bytes: &[u8]) -> Result<u64, DiskError> {
 
 fn changed_key(change: &Change) -> Option<Key> {
     match change {
-        Change::ShardState(key, _) | Change::DeleteShard(key) => Some(Key::Shard(*key)),
+        Change::ShardState(key, _) | Change::ShardHead(key, _) | Change::DeleteShard(key) => {
+            Some(Key::Shard(*key))
+        }
         Change::Record(key, _) => Some(Key::Record(*key)),
         Change::Put(..) | Change::Remove(_) => None,
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use defs_core::body::{Body, BodyError};
 use defs_core::digest::stripe_locator;
-use defs_core::ids::{Epoch, PairId};
+use defs_core::ids::{Epoch, PairId, ShardIndex};
 use defs_core::message::FRAME_MAX;
 use defs_core::port::{Change, Disk, DiskError, ShardState};
 use defs_core::statement::{Commit, Signed, Unlock};
+use defs_core::stripe::{ShardHead, Watched};
 use futures::future::join;
 
 use super::{LENGTHS, NETWORK, Sample, noise, read, used};
@@ -157,4 +158,19 @@ pub async fn a_state_is_replaced_and_that_of_an_absent_shard_passed_over(disk: &
     assert_eq!(disk.shard(absent.key()).await.unwrap(), None);
     let locator = stripe_locator(&NETWORK, &sample.head.descriptor.body.tag);
     assert_eq!(disk.holds(locator).await.unwrap(), Some(PairId([8; 16])));
+}
+
+/// Other siblings to watch, and the rest as it was.
+pub async fn a_head_is_replaced_and_that_of_an_absent_shard_passed_over(disk: &impl Disk) {
+    let (mut sample, absent) = (Sample::new(1, 100), Sample::new(2, 100));
+    sample.store(disk).await.unwrap();
+    let watched = vec![Watched { index: ShardIndex(1), pair: PairId([9; 16]) }];
+    sample.head = Arc::new(ShardHead { watched, ..sample.head.as_ref().clone() });
+    let change = |sample: &Sample| Change::ShardHead(sample.key(), Arc::clone(&sample.head));
+    disk.apply(vec![change(&absent), change(&sample)]).await.unwrap();
+    assert!(sample.is_whole_on(disk).await.unwrap());
+    assert_eq!(disk.shard(absent.key()).await.unwrap(), None);
+    let gone = vec![Change::DeleteShard(sample.key()), change(&sample)];
+    disk.apply(gone).await.unwrap();
+    assert_eq!(disk.shard(sample.key()).await.unwrap(), None);
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use defs_core::body::Body;
 use defs_core::ids::{Epoch, PairId, ShardIndex};
-use defs_core::message::{Reason, Request, Response, ShardKey};
+use defs_core::message::{KeepStripe, Reason, Request, Response, ShardKey};
 use defs_core::port::Disk as _;
 use defs_core::receipt::Kept;
-use defs_core::statement::Statement as _;
-use defs_identity::{Direct, verify_node};
+use defs_core::statement::{Commit, Statement as _};
+use defs_core::stripe::{ShardHead, Watched};
+use defs_identity::{Direct, sign_statement, verify_node};
 
 use crate::network::{Net, reason};
 
@@ -40,6 +41,33 @@ async fn an_acknowledged_shard_is_on_both_disks_and_both_receipts_are_genuine() 
     }
     // The retry of an answer that was lost gets receipts again.
     assert!(matches!(owner.put(&stripe, 1, &pair).await, Ok(Response::Receipts(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_of_other_siblings_before_the_commit_watches_these_and_not_after_it() {
+    let net = Net::with(4).await;
+    let (owner, pair) = (net.owner(77), net.pairs().remove(0));
+    let stripe = owner.stripe(b"some bytes", (1, 1), 1);
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let watch = async |other: u8| {
+        let watched = vec![Watched { index: ShardIndex(1), pair: PairId([other; 16]) }];
+        let (mut store, body) = owner.store(&stripe, 0, &pair);
+        store.head = Arc::new(ShardHead { watched, ..store.head.as_ref().clone() });
+        owner.send(pair.primary(), Request::StoreShard(store), body).await.unwrap();
+        let mut watched = Vec::new();
+        for node in pair.members {
+            let stored = net.disk(&node).shard(key).await.unwrap().unwrap();
+            watched.push(stored.head.watched[0].pair.0[0]);
+        }
+        watched
+    };
+    assert_eq!(watch(1).await, [1, 1]);
+    assert_eq!(watch(2).await, [2, 2], "the sibling went elsewhere");
+    let commit = sign_statement(&owner.key, &net.network, Commit { stripe: key.stripe });
+    let stripes = vec![KeepStripe { commit, indices: vec![key.index] }];
+    let kept = owner.ask(pair.primary(), Request::Commit { stripes, both: true }).await;
+    assert_eq!(kept, Ok(Response::Held(vec![true])));
+    assert_eq!(watch(3).await, [2, 2], "what is finished is not told anew");
 }
 
 #[tokio::test(start_paused = true)]
