@@ -100,6 +100,7 @@ pub struct Engine<W: World> {
     pub(crate) signing: tokio::sync::Mutex<()>,
     /// Whether this node knows of any stand-in: else no write has to look.
     pub(crate) has_stand_ins: AtomicBool,
+    pub(crate) postponed: crate::heal::standin::Postponed,
     /// Whether this node lacks what its partner has.
     pub(crate) syncing: AtomicBool,
     /// Wakes the comparison with the partner.
@@ -234,6 +235,7 @@ impl<W: World> Engine<W> {
             behind: Mutex::default(),
             signing: tokio::sync::Mutex::default(),
             has_stand_ins: AtomicBool::new(false),
+            postponed: crate::heal::standin::Postponed::default(),
             syncing: AtomicBool::new(false),
             sync_wanted: tokio::sync::Notify::new(),
             entered: tokio::sync::Notify::new(),

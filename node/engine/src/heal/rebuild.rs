@@ -58,6 +58,11 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// At most so long.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
+/// How long to wait before the next try after so many that failed before the last one.
+pub(crate) fn again_after(tries: u32) -> Duration {
+    AGAIN_AFTER.saturating_mul(1 << tries.min(5)).min(AGAIN_AFTER_MAX)
+}
+
 /// Why a stripe is not whole, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unrepaired {
@@ -156,10 +161,9 @@ impl Progress {
         if self.unrepaired.len() >= FAILED_MAX && tries == 0 {
             return;
         }
-        let wait = AGAIN_AFTER.saturating_mul(1 << tries.min(5)).min(AGAIN_AFTER_MAX);
         let Failure { why, missing, found, needed } = failure;
+        let again_at = now.saturating_add(again_after(tries));
         let tries = tries.saturating_add(1);
-        let again_at = now.saturating_add(wait);
         let unrepaired = Unrepaired { why, missing, found, needed, tries, again_at };
         self.unrepaired.insert(stripe, unrepaired);
     }
@@ -420,8 +424,8 @@ impl<W: World> Engine<W> {
         }
         let parts = self.gather_parts(&need, &census, &stored).await?;
         let shards = self.rebuild_all(&stored, parts, wanted, &census).await?;
-        let unplaced = census.missing.iter().filter(|index| !placement.places.contains_key(index));
-        let lost = unplaced.filter_map(|index| Some((*index, need.lost_at(*index)?))).collect();
+        let missing = census.missing.iter();
+        let lost = missing.filter_map(|index| Some((*index, need.lost_at(*index)?))).collect();
         self.place_all(&stored, &commit, shards, (census, placement, lost)).await?;
         Ok(true)
     }
@@ -700,9 +704,9 @@ impl<W: World> Engine<W> {
     ) -> Result<(), Failure> {
         let descriptor = &stored.head.descriptor.body;
         let (stripe, geometry) = (descriptor.id(), descriptor.geometry);
-        // What finds no place now is watched where it was lost, or nobody would see to it later.
+        // What is at no place yet is watched where it was lost, or nobody would see to it if it
+        // finds none. Once it has one, watchers hear that it moved.
         let mut where_to = lost;
-        where_to.extend(&placement.places);
         for (pair, indices) in &census.held {
             where_to.extend(indices.iter().map(|index| (*index, *pair)));
         }
@@ -721,6 +725,7 @@ impl<W: World> Engine<W> {
             match self.store_rebuilt(*pair, head, bytes, commit).await {
                 Ok(receipts) => {
                     census.missing.remove(&index);
+                    where_to.insert(index, *pair);
                     self.bad.is_whole(&ShardKey { stripe, index });
                     let locator = stripe_locator(&self.network, &descriptor.tag);
                     notes.push(MovedNote { locator, receipts });

@@ -6,8 +6,9 @@
 //! acknowledged is at a quorum of the new one, and no owner has to be there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use defs_core::body::Body;
@@ -21,6 +22,7 @@ use defs_core::record::{RecordKey, RecordSet, SignedRecord};
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::rebuild::again_after;
 use crate::keep::bounded;
 use crate::membership::draw;
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
@@ -46,6 +48,32 @@ impl Format for StandIn {
     }
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
         Ok(Self { lost: PairId(input.array("lost")?), by: PairId(input.array("by")?) })
+    }
+}
+
+/// Stand-ins whose failure is remembered.
+const POSTPONED_MAX: usize = 4096;
+
+/// Stand-ins that could not be given everything: how often, and when it is tried again.
+#[derive(Debug, Default)]
+pub(crate) struct Postponed(Mutex<BTreeMap<StandIn, (u32, Duration)>>);
+
+impl Postponed {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StandIn, (u32, Duration)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waits(&self, stand_in: &StandIn, now: Duration) -> bool {
+        self.lock().get(stand_in).is_some_and(|(_, again_at)| *again_at > now)
+    }
+
+    fn tried(&self, stand_in: StandIn, is_done: bool, now: Duration) {
+        let mut state = self.lock();
+        let tries = state.remove(&stand_in).map_or(0, |(tries, _)| tries);
+        if !is_done && state.len() < POSTPONED_MAX {
+            let again_at = now.saturating_add(again_after(tries));
+            state.insert(stand_in, (tries.saturating_add(1), again_at));
+        }
     }
 }
 
@@ -167,10 +195,15 @@ impl<W: World> Engine<W> {
             }
             for ((stand_in, others), keys) in moves {
                 for keys in keys.chunks(BATCH) {
-                    if let Err(refusal) = self.move_records(&own, keys, stand_in, &others).await {
+                    if self.postponed.waits(&stand_in, self.clock.elapsed()) {
+                        break;
+                    }
+                    let moved = self.move_records(&own, keys, stand_in, &others).await;
+                    if let Err(refusal) = &moved {
                         tracing::debug!(lost = %stand_in.lost, by = %stand_in.by, %refusal,
                             "records have no stand-in yet");
                     }
+                    self.postponed.tried(stand_in, moved.is_ok(), self.clock.elapsed());
                 }
             }
         }
@@ -436,6 +469,27 @@ impl<W: World> Engine<W> {
 mod tests {
     use super::*;
     use defs_core::ids::FileId;
+
+    #[test]
+    fn what_failed_waits_longer_each_time_and_what_succeeded_does_not() {
+        let postponed = Postponed::default();
+        let stand_in = StandIn { lost: PairId([4; 16]), by: PairId([5; 16]) };
+        let mut now = Duration::ZERO;
+        assert!(!postponed.waits(&stand_in, now));
+        let mut waited = Vec::new();
+        for _ in 0..6 {
+            postponed.tried(stand_in, false, now);
+            let began = now;
+            while postponed.waits(&stand_in, now) {
+                now += Duration::from_secs(1);
+            }
+            waited.push((now - began).as_secs());
+        }
+        assert_eq!(waited, [2, 4, 8, 16, 30, 30]);
+        postponed.tried(stand_in, true, now);
+        postponed.tried(stand_in, false, now);
+        assert!(!postponed.waits(&stand_in, now + Duration::from_secs(2)), "from the beginning");
+    }
 
     #[test]
     fn a_promise_is_told_in_an_item_and_read_back() {
