@@ -61,15 +61,39 @@ fn not_whole(cluster: &Cluster, ledger: &Ledger) -> Option<String> {
     for file in stored {
         for (key, pair) in &file.shards {
             let Some(record) = cluster.known_pairs().get(pair) else { continue };
-            if is_excused(cluster, record) || is_whole(cluster, key) {
+            if is_excused(cluster, record) || is_whole(cluster, key) || is_halved(cluster, key) {
                 continue;
             }
             if lives(cluster, record) > 0 || has_place(cluster, key) {
-                return Some(format!("{key:?} of {} is not whole, put at {pair}", file.name));
+                let how = who_has(cluster, key);
+                return Some(format!("{key:?} of {} is not whole, put at {pair}{how}", file.name));
             }
         }
     }
     None
+}
+
+/// Where its stripe lies, and what its rebuilders say: for whoever reads the failure.
+fn who_has(cluster: &Cluster, key: &ShardKey) -> String {
+    let mut all = String::new();
+    for (node, machine, life) in cluster.running() {
+        for (held, stored, _) in machine.disk.shards() {
+            if held.stripe == key.stripe {
+                let state = &stored.state;
+                let is_kept = state.commit.is_some();
+                all +=
+                    &format!("\n  {node} has {} for {}, kept: {is_kept}", held.index, state.pair);
+                let watched = stored.head.watched.iter();
+                watched.for_each(|one| all += &format!(", watches {} at {}", one.index, one.pair));
+            }
+        }
+        if let Some(failed) = life.engine.repairs().unrepaired.get(&key.stripe) {
+            all += &format!("\n  {node} can't: {failed:?}");
+        }
+        let lost: Vec<_> = life.engine.losses().into_keys().collect();
+        all += &format!("\n  {node} of {:?} holds {lost:?} to be lost", life.engine.status().pair);
+    }
+    all
 }
 
 /// Whether members of `pair` turned against everybody: what they signed for may be nowhere.
@@ -85,6 +109,17 @@ fn is_whole(cluster: &Cluster, key: &ShardKey) -> bool {
         cluster.machines.get(node).is_some_and(|machine| machine.disk.has_shard(key))
     };
     cluster.known_pairs().values().any(|pair| pair.members.iter().all(has))
+}
+
+/// Whether the last member of a pair has it, beside whom nobody is free to stand: that pair
+/// isn't lost, so nothing of it is rebuilt.
+fn is_halved(cluster: &Cluster, key: &ShardKey) -> bool {
+    let has = |node: &NodeId| {
+        let machine = cluster.machines.get(node).filter(|machine| !machine.is_lost);
+        machine.is_some_and(|machine| machine.disk.has_shard(key))
+    };
+    let mut halves = cluster.known_pairs().values().filter(|pair| lives(cluster, pair) == 1);
+    halves.any(|pair| pair.members.iter().any(has))
 }
 
 /// Whether some whole pair holds nothing of the stripe yet: more of it may be there.

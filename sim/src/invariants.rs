@@ -152,15 +152,15 @@ pub fn nobody_is_replaced_without_two_witnesses(
         verify_node(&by.key, &digest, &by.signature, cluster.checker.as_ref()).ok()
     };
     let signers: BTreeSet<_> = signed.signatures.iter().filter_map(signer).collect();
-    if !record.members.iter().all(|member| signers.contains(member)) {
-        return wrong("not signed by its members");
-    }
+    let both = record.members.iter().all(|member| signers.contains(member));
     let earlier = Epoch(epoch.0.saturating_sub(1));
     let Some(before) = history.records.get(&(*pair, earlier)) else { return Ok(()) };
     let left: Vec<_> = before.members.iter().filter(|one| record.role_of(one).is_none()).collect();
     let witnesses = before.witnesses.iter().filter(|one| signers.contains(one)).count();
     match left.as_slice() {
-        [] => Ok(()),
+        [] if both || witnesses >= 2 => Ok(()),
+        [] => wrong("a member chose new witnesses by itself"),
+        _ if !both => wrong("not signed by its members"),
         [one] if signers.contains(one) || witnesses >= 2 => Ok(()),
         [one] => wrong(&format!("{one} was put out by {witnesses} witnesses")),
         _ => wrong("nobody stayed"),

@@ -33,6 +33,17 @@ fn campaign_of_seeds_from_30() {
     all_are_well(30);
 }
 
+/// Each has found something once: 10 and 25 witnesses that signed for nothing, 22 a shard that
+/// went elsewhere while its siblings were told to watch the place that failed, 31 a pair of one
+/// member, 101 and 201 rebuilders that kept each other from it.
+#[test]
+fn a_campaign_of_seeds_that_failed_once() {
+    for seed in [10, 22, 25, 31, 101, 165, 201] {
+        let outcome = run(seed, None).unwrap();
+        assert_eq!(outcome.broken, None, "make sim SEED={seed}");
+    }
+}
+
 #[test]
 fn a_seed_makes_one_run_event_for_event() {
     for seed in [2, 6] {

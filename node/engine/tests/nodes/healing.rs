@@ -427,6 +427,8 @@ async fn witnesses_that_signed_for_nothing_are_followed_by_others() {
     })
     .await;
     assert_eq!(epoch_of(&net, &primary, &pair.pair).unwrap().members, pair.members);
+    // Others may have taken the spare meanwhile.
+    net.start(10, Arc::new(MemoryDisk::new(CAPACITY, net.network))).await;
     net.kill(&mirror);
     net.until("and one that is lost now is replaced", |net| {
         epoch_of(net, &primary, &pair.pair).is_some_and(|record| record.epoch == Epoch(3))
