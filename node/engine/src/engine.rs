@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::format::{Format, FormatError};
-use defs_core::ids::{NetworkId, NodeId};
+use defs_core::ids::{Epoch, NetworkId, NodeId};
 use defs_core::message::{Gossip, Refusal, Request, Response};
 use defs_core::network::{SignedCard, SignedPairRecord};
 use defs_core::port::{
@@ -429,7 +429,10 @@ impl<W: World> Engine<W> {
         }
         let before = known.as_ref().map(|known| &known.record);
         if self.would_join(before, &pair.record) {
-            // This node joins a pair by its own promise only, see `form`.
+            // This node joins a pair by its own word only, which it may have forgotten.
+            if pair.record.epoch != Epoch(1) {
+                self.is_behind(pair);
+            }
             return Verdict::PassOn;
         }
         let checked = check_pair(&self.network, before, &pair, &self.checker);

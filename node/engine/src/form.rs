@@ -188,6 +188,15 @@ impl<W: World> Engine<W> {
         with: impl IntoIterator<Item = Change>,
     ) -> Result<bool, DiskError> {
         let _one_at_a_time = self.forming.lock().await;
+        self.write_own_epoch(signed, with).await
+    }
+
+    /// The same for whoever holds `forming`.
+    pub(crate) async fn write_own_epoch(
+        &self,
+        signed: &SignedPairRecord,
+        with: impl IntoIterator<Item = Change>,
+    ) -> Result<bool, DiskError> {
         let known = self.membership.pair(&signed.record.pair);
         if known.is_some_and(|known| known.record.epoch >= signed.record.epoch) {
             return Ok(false);
@@ -273,7 +282,8 @@ impl<W: World> Engine<W> {
     ) -> Result<(), Refusal> {
         let being_adopted = self.forming.lock().await;
         if self.membership.own_pair().is_some() {
-            if self.is_proposed(&caller).await {
+            // A newcomer forgets its promise when it hears that there is no such proposal.
+            if self.is_proposed(&caller).await.map_err(disk_refusal)? {
                 return Err(refuse(Reason::Busy, "the pair's next epoch is being agreed on"));
             }
             return Ok(());

@@ -131,11 +131,14 @@ impl<W: World> Engine<W> {
     async fn learn_successor(&self, signed: SignedPairRecord) -> bool {
         let known = self.membership.pair(&signed.record.pair);
         let before = known.as_ref().map(|known| &known.record);
-        if self.would_join(before, &signed.record) {
-            return false;
-        }
         if check_pair(&self.network, before, &signed, &self.checker).is_err() {
             return false;
+        }
+        if self.would_join(before, &signed.record) {
+            let joined = self.join(signed).await;
+            return joined
+                .inspect_err(|refusal| tracing::debug!(%refusal, "no place is taken"))
+                .is_ok();
         }
         if signed.record.role_of(&self.me).is_none() {
             return self.membership.learn_pair(signed, self.lease_clock()).unwrap_or(false);

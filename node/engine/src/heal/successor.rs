@@ -41,6 +41,17 @@ fn renewal_key() -> StateKey {
     StateKey(b"renewal".to_vec())
 }
 
+const ASKED: &[u8] = b"asked/";
+
+/// The successor that `newcomer` was asked to sign. It may have, and signs no other of that
+/// epoch then, whatever becomes of the proposal meanwhile.
+fn asked_key(newcomer: &NodeId) -> StateKey {
+    StateKey([ASKED, &newcomer.0].concat())
+}
+
+/// Newcomers that are asked in one epoch, at most.
+const ASKED_MAX: usize = 1024;
+
 /// What this node is to the pair of which it is asked to sign the next epoch.
 enum Part {
     Newcomer,
@@ -161,15 +172,22 @@ impl<W: World> Engine<W> {
     ) -> Result<Option<SignedPairRecord>, DiskError> {
         let heir = self.heir_of(&partner, own);
         let Some(newcomer) = heir.or_else(|| self.substitute(partner)) else { return Ok(None) };
-        let members = [self.me, newcomer];
-        let record = PairRecord {
-            pair: own.pair,
-            epoch: Epoch(own.epoch.0.saturating_add(1)),
-            members,
-            witnesses: self.choose_witnesses(own, members, &[partner]),
-            previous: Some(own.digest()),
+        let proposal = match self.successor_at(asked_key(&newcomer), own).await? {
+            Some(asked) => asked,
+            None => {
+                let members = [self.me, newcomer];
+                let record = PairRecord {
+                    pair: own.pair,
+                    epoch: Epoch(own.epoch.0.saturating_add(1)),
+                    members,
+                    witnesses: self.choose_witnesses(own, members, &[partner]),
+                    previous: Some(own.digest()),
+                };
+                let proposal = SignedPairRecord { record, signatures: Vec::new() };
+                self.keep_proposal(asked_key(&newcomer), &proposal).await?;
+                proposal
+            }
         };
-        let proposal = SignedPairRecord { record, signatures: Vec::new() };
         let Some(signed) = self.ask_signature(newcomer, proposal).await else { return Ok(None) };
         self.keep_proposal(proposal_key(), &signed).await?;
         tracing::info!(pair = %own.pair, lost = %partner, %newcomer, "a new member is proposed");
@@ -307,19 +325,22 @@ impl<W: World> Engine<W> {
         if check_pair(&self.network, Some(own), &signed, &self.checker).is_err() {
             return Ok(());
         }
-        let done = [proposal_key(), renewal_key()].map(Change::Remove);
-        self.take_own_epoch(&signed, done).await?;
-        let SignedPairRecord { record, .. } = &signed;
+        let done = self.notes_of_proposals().await?;
+        self.take_own_epoch(&signed, done.into_iter().map(Change::Remove)).await?;
+        self.tell_epoch(own, &signed.record);
+        self.enter(signed.clone());
+        self.count_on_partner(&signed.record);
+        self.tell_partner(signed).await;
+        Ok(())
+    }
+
+    fn tell_epoch(&self, own: &PairRecord, record: &PairRecord) {
         tracing::info!(pair = %record.pair, epoch = %record.epoch, primary = %record.primary(),
             mirror = %record.mirror(), "the pair has a new epoch");
         self.metrics.epochs_begun.one();
         for gone in own.members.iter().filter(|member| !record.members.contains(member)) {
             self.watch.leave(gone, Leave::Replaced, self.clock.elapsed());
         }
-        self.enter(signed.clone());
-        self.count_on_partner(&signed.record);
-        self.tell_partner(signed).await;
-        Ok(())
     }
 
     /// The epoch has just begun with this node's signature. The other member can't go on
@@ -412,6 +433,13 @@ impl<W: World> Engine<W> {
         self.disk.apply(vec![Change::Put(key, proposal.encode())]).await
     }
 
+    /// All that is kept of successors until one of them has come.
+    async fn notes_of_proposals(&self) -> Result<Vec<StateKey>, DiskError> {
+        let asked = self.disk.scan(StateKey(ASKED.to_vec()), ASKED_MAX).await?;
+        let asked = asked.into_iter().map(|(key, _)| key);
+        Ok(asked.chain([proposal_key(), renewal_key()]).collect())
+    }
+
     async fn drop_proposal(&self) -> Result<(), DiskError> {
         if self.disk.get(proposal_key()).await?.is_none() {
             return Ok(());
@@ -437,10 +465,10 @@ impl<W: World> Engine<W> {
     }
 
     /// Whether `node` waits for the epoch that this node proposes.
-    pub(crate) async fn is_proposed(&self, node: &NodeId) -> bool {
-        let Some(own) = self.membership.own_pair() else { return false };
-        let proposal = self.proposal(&own.record).await.ok().flatten();
-        proposal.is_some_and(|proposal| proposal.record.role_of(node).is_some())
+    pub(crate) async fn is_proposed(&self, node: &NodeId) -> Result<bool, DiskError> {
+        let Some(own) = self.membership.own_pair() else { return Ok(false) };
+        let proposal = self.proposal(&own.record).await?;
+        Ok(proposal.is_some_and(|proposal| proposal.record.role_of(node).is_some()))
     }
 
     /// Signs a successor of a pair's epoch, or takes in one that is whole.
@@ -466,7 +494,13 @@ impl<W: World> Engine<W> {
         if !is_members {
             return Err(refuse(Reason::NotAllowed, "a member proposes its pair's next epoch"));
         }
-        let _parting = match self.part_in(&before, record)? {
+        let part = self.part_in(&before, record)?;
+        // Of two who propose at once one is promised something: till that is written down.
+        let _promising = match part {
+            Part::Newcomer => Some(self.forming.lock().await),
+            Part::Member | Part::Witness => None,
+        };
+        let _parting = match part {
             Part::Newcomer => {
                 self.may_join(&before, record).await?;
                 None
@@ -603,10 +637,13 @@ impl<W: World> Engine<W> {
     /// Becomes a member of a pair that was there before: durable, with the mark that all is
     /// still to be taken over.
     pub(crate) async fn join(&self, signed: SignedPairRecord) -> Result<(), Refusal> {
-        let promised = self.promise().await.map_err(disk_refusal)?;
-        if promised.is_none_or(|promised| promised.record != signed.record)
-            || self.membership.own_pair().is_some()
-        {
+        let _promising = self.forming.lock().await;
+        let is_promised = match self.promise().await.map_err(disk_refusal)? {
+            Some(promised) => promised.record == signed.record,
+            // Its signature counts though the promise was forgotten: the pair relies on it.
+            None => self.has_signed(&signed.record).await.map_err(disk_refusal)?,
+        };
+        if !is_promised || self.membership.own_pair().is_some() {
             return Err(refuse(Reason::NotAllowed, "this node has not promised to join"));
         }
         if let Some(partner) = signed.record.partner_of(&self.me) {
@@ -614,7 +651,7 @@ impl<W: World> Engine<W> {
             self.give_word(partner)?;
         }
         let marks = [sync_change(signed.record.epoch), self.promise_kept()];
-        self.take_own_epoch(&signed, marks).await.map_err(disk_refusal)?;
+        self.write_own_epoch(&signed, marks).await.map_err(disk_refusal)?;
         let record = &signed.record;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, "this node takes a lost one's place");
         self.syncing.store(true, Ordering::Relaxed);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use defs_codec::SealedStripe;
+use defs_core::body::Body;
 use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex};
 use defs_core::message::{KeepStripe, PairView, Reason, Request, Response, ShardKey};
-use defs_core::network::PairRecord;
-use defs_core::port::{Disk as _, StateKey};
+use defs_core::network::{PairRecord, SignedPairRecord};
+use defs_core::port::{Disk as _, Peers as _, StateKey};
 use defs_core::record::Content;
 use defs_core::statement::{Commit, Tombstone};
 use defs_core::wish::Want;
@@ -437,6 +438,29 @@ async fn witnesses_that_signed_for_nothing_are_followed_by_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_spare_promises_itself_to_one_of_those_who_ask_at_once() {
+    let net = Net::timed(9, quick()).await;
+    let pairs = net.pairs();
+    let taken: BTreeSet<_> = pairs.iter().flat_map(|pair| pair.members).collect();
+    let spare = *net.nodes.keys().find(|node| !taken.contains(*node)).unwrap();
+    let ask = async |pair: &PairRecord| {
+        let record = PairRecord {
+            epoch: Epoch(2),
+            members: [pair.primary(), spare],
+            previous: Some(pair.digest()),
+            ..pair.clone()
+        };
+        let proposal = SignedPairRecord { record, signatures: vec![] };
+        let asked = Request::Propose(Box::new(proposal));
+        let answer = net.net.peers(pair.primary()).call(spare, asked, Body::empty()).await;
+        answer.map(|reply| reply.response)
+    };
+    let answers = futures::future::join_all(pairs[..3].iter().map(ask)).await;
+    let signed = answers.iter().filter(|answer| matches!(answer, Ok(Response::Pair(_))));
+    assert_eq!(signed.count(), 1, "{answers:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_of_the_nodes_heal_nothing() {
     let mut net = Net::timed(10, quick()).await;
     let owner = net.owner(77);
@@ -470,7 +494,7 @@ async fn nobody_gets_a_share_without_a_loss() {
     let thief = net.net.peers(pairs[2].primary());
     let ask = |lost| {
         let request = Request::Release { key, lost };
-        defs_core::port::Peers::call(&thief, holder, request, defs_core::body::Body::empty())
+        defs_core::port::Peers::call(&thief, holder, request, Body::empty())
     };
     let refused = |answer: Result<_, defs_core::port::CallError>| {
         answer.map(|_: defs_core::port::Reply| ()).unwrap_err().refusal().unwrap().reason
