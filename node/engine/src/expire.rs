@@ -138,7 +138,8 @@ impl<W: World> Engine<W> {
         }
     }
 
-    fn is_genuine(&self, commit: &Signed<Commit>, stored: &StoredShard) -> bool {
+    /// Whether the owner of `stored` wants its stripe kept.
+    pub(crate) fn is_genuine(&self, commit: &Signed<Commit>, stored: &StoredShard) -> bool {
         let descriptor = &stored.head.descriptor.body;
         let now = self.unix_time();
         commit.body.stripe == descriptor.id()

@@ -207,6 +207,10 @@ impl Failure {
 #[derive(Default)]
 struct Census {
     held: BTreeMap<PairId, BTreeSet<ShardIndex>>,
+    /// Of these, what more than one word stands for: a watched shard that was lost is found
+    /// elsewhere only so. Else one liar would keep every stripe from being repaired, and what
+    /// is left of a put that failed, until it expires.
+    sure: BTreeMap<ShardIndex, PairId>,
     /// What is gone for good, as far as can be said.
     missing: BTreeSet<ShardIndex>,
     /// Pairs that did not answer and are not lost.
@@ -222,10 +226,16 @@ impl Census {
     fn holds(&self, index: ShardIndex) -> bool {
         self.held.values().any(|held| held.contains(&index))
     }
+}
 
-    fn pair_of(&self, index: ShardIndex) -> Option<PairId> {
-        self.held.iter().find(|(_, held)| held.contains(&index)).map(|(pair, _)| *pair)
-    }
+/// What the members of a pair say that they hold of a stripe.
+struct Told {
+    pair: PairId,
+    /// What any of them says.
+    held: BTreeSet<ShardIndex>,
+    /// What both say, and that its owner wants it kept.
+    sure: BTreeSet<ShardIndex>,
+    tombstones: Vec<Signed<Tombstone>>,
 }
 
 fn moved_key(key: ShardKey) -> StateKey {
@@ -405,8 +415,8 @@ impl<W: World> Engine<W> {
         }
         for index in need.lost.keys().filter(|index| !census.missing.contains(index)) {
             self.bad.is_whole(&ShardKey { stripe: need.stripe, index: *index });
-            if let Some(pair) = census.pair_of(*index) {
-                self.note_move(need.stripe, *index, pair).await.map_err(failed)?;
+            if let Some(pair) = census.sure.get(index) {
+                self.note_move(need.stripe, *index, *pair).await.map_err(failed)?;
             }
         }
         if census.missing.is_empty() {
@@ -468,8 +478,9 @@ impl<W: World> Engine<W> {
         }
         let mine = self.disk.indices(need.stripe).await.map_err(disk_refusal)?;
         let mut census = Census::default();
+        census.sure.extend(mine.iter().map(|index| (*index, stored.state.pair)));
         census.held.entry(stored.state.pair).or_default().extend(mine);
-        self.ask_pairs(&pairs, need.stripe, descriptor, &mut census).await?;
+        self.ask_pairs(&pairs, stored, &mut census).await?;
         let all: BTreeSet<_> = descriptor.geometry.indices().collect();
         let unknown = |census: &Census| {
             all.iter().any(|index| !census.holds(*index) && !need.lost.contains_key(index))
@@ -479,12 +490,12 @@ impl<W: World> Engine<W> {
             let others: BTreeSet<_> = all_pairs.iter().map(|one| one.pair).collect();
             let others: BTreeSet<_> =
                 others.difference(&pairs).copied().take(PAIRS_ASKED_MAX).collect();
-            self.ask_pairs(&others, need.stripe, descriptor, &mut census).await?;
+            self.ask_pairs(&others, stored, &mut census).await?;
         }
-        let is_missing = |index: &ShardIndex| {
+        let is_missing = |index: &ShardIndex| match need.lost.contains_key(index) {
+            true => !census.sure.contains_key(index),
             // What is at a pair that is silent and not lost will come back with it.
-            let is_gone = need.lost.contains_key(index) || census.silent == 0;
-            !census.holds(*index) && is_gone
+            false => !census.holds(*index) && census.silent == 0,
         };
         census.missing = all.into_iter().filter(is_missing).collect();
         Ok(census)
@@ -494,53 +505,73 @@ impl<W: World> Engine<W> {
     async fn ask_pairs(
         &self,
         pairs: &BTreeSet<PairId>,
-        stripe: StripeId,
-        descriptor: &StripeDescriptor,
+        stored: &StoredShard,
         census: &mut Census,
     ) -> Result<(), Refusal> {
+        let descriptor = &stored.head.descriptor.body;
+        let stripe = descriptor.id();
         let asked = pairs.iter().filter(|pair| !self.lost.is_lost(pair));
         let records = asked.filter_map(|pair| Some(self.membership.pair(pair)?.record));
         let others = records.filter(|record| record.role_of(&self.me).is_none());
         let asking: FuturesUnordered<_> =
-            others.map(|record| self.ask_about(record, stripe)).collect();
+            others.map(|record| self.ask_about(record, stored)).collect();
         let answers: Vec<_> = asking.collect().await;
-        for (pair, answer) in answers {
-            let Some((indices, tombstone)) = answer else {
+        for told in answers {
+            let Some(Told { pair, held, sure, tombstones }) = told else {
                 census.silent += 1;
                 continue;
             };
-            if let Some(tombstone) = tombstone
-                && self.check_statement(&tombstone, &descriptor.lock).is_ok()
-                && tombstone.body.stripe == stripe
-            {
+            let is_genuine = |tombstone: &Signed<Tombstone>| {
+                tombstone.body.stripe == stripe
+                    && self.check_statement(tombstone, &descriptor.lock).is_ok()
+            };
+            if let Some(tombstone) = tombstones.into_iter().find(is_genuine) {
                 self.delete(vec![tombstone], true).await?;
                 census.is_deleted = true;
             }
             // A liar's word counts for so many as a pair may hold.
             let bound = usize::from(descriptor.per_pair);
-            let held = indices.into_iter().take(bound);
-            if held.len() > 0 {
+            let held: BTreeSet<_> = held.into_iter().take(bound).collect();
+            let is_told = |index: &ShardIndex| self.hints.moved(stripe, *index) == Some(pair);
+            let moved = held.iter().copied().filter(is_told);
+            census.sure.extend(sure.into_iter().take(bound).chain(moved).map(|it| (it, pair)));
+            if !held.is_empty() {
                 census.held.entry(pair).or_default().extend(held);
             }
         }
         Ok(())
     }
 
-    async fn ask_about(
-        &self,
-        record: PairRecord,
-        stripe: StripeId,
-    ) -> (PairId, Option<(Vec<ShardIndex>, Option<Signed<Tombstone>>)>) {
-        for member in record.members {
-            let asked = Request::StripeStatus { stripe };
-            let answer = self.call_within(member, asked, self.config.timings.probe).await;
-            if let Ok(reply) = answer
-                && let Response::Stripe { indices, tombstone, .. } = reply.response
-            {
-                return (record.pair, Some((indices, tombstone)));
+    /// Asks both members; nothing if neither answers.
+    async fn ask_about(&self, record: PairRecord, stored: &StoredShard) -> Option<Told> {
+        let stripe = stored.head.descriptor.body.id();
+        let within = self.config.timings.probe;
+        let asking = record
+            .members
+            .map(|member| self.call_within(member, Request::StripeStatus { stripe }, within));
+        let mut said: Vec<BTreeSet<ShardIndex>> = Vec::new();
+        let mut sure: Vec<BTreeSet<ShardIndex>> = Vec::new();
+        let mut tombstones = Vec::new();
+        for answer in futures::future::join_all(asking).await {
+            let Ok(Response::Stripe { indices, commit, tombstone }) =
+                answer.map(|reply| reply.response)
+            else {
+                continue;
+            };
+            let indices: BTreeSet<_> = indices.into_iter().collect();
+            if commit.is_some_and(|commit| self.is_genuine(&commit, stored)) {
+                sure.push(indices.clone());
             }
+            said.push(indices);
+            tombstones.extend(tombstone);
         }
-        (record.pair, None)
+        let both = match sure.as_slice() {
+            [one, other] => one.intersection(other).copied().collect(),
+            _ => BTreeSet::new(),
+        };
+        let held = said.iter().flatten().copied().collect();
+        let told = Told { pair: record.pair, held, sure: both, tombstones };
+        (!said.is_empty()).then_some(told)
     }
 
     /// k shards with their shares: this node's own first, then others', a new one for each
