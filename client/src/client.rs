@@ -51,6 +51,9 @@ const BUFFER: Size = Size::kib(256);
 /// that was asked: it may have started just now, or their members may.
 const PAIRS_AWAITED: Duration = Duration::from_secs(10);
 
+/// How long it waits where too few pairs are known: who has just joined knows of none.
+const PAIRS_LOOKED_FOR: Duration = Duration::from_secs(3);
+
 /// How often it looks.
 const PAIRS_ASKED_EVERY: Duration = Duration::from_secs(1);
 
@@ -304,14 +307,15 @@ impl<W: World> Shared<W> {
     ) -> Result<Layout, LayoutError> {
         let directory = &self.nodes.directory;
         let clock = self.nodes.world.clock();
-        let until = clock.elapsed() + PAIRS_AWAITED;
+        let began = clock.elapsed();
         // A table that is a little old is better than none; placing asks again.
         let mut told = directory.fresh().await;
         loop {
             let view = told.unwrap_or_else(|_unreachable| directory.view());
             let chosen = choose(length, wish, directory.open_pairs(&view).count());
             let would_do = choose(length, wish, view.pairs.len()).is_ok();
-            if chosen.is_ok() || !would_do || clock.elapsed() >= until {
+            let patience = if would_do { PAIRS_AWAITED } else { PAIRS_LOOKED_FOR };
+            if chosen.is_ok() || clock.elapsed().saturating_sub(began) >= patience {
                 return chosen;
             }
             clock.sleep(PAIRS_ASKED_EVERY).await;

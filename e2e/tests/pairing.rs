@@ -26,8 +26,9 @@ fn crossed() -> User {
 fn zones(user: &User) -> Vec<[String; 2]> {
     let nodes = user.events(&["nodes"]).unwrap();
     let zone = |member: &Value| {
-        let node = nodes.iter().find(|node| node["id"] == member["id"]).unwrap();
-        node["zone"].as_str().unwrap().to_owned()
+        // Who has just joined may not know it yet.
+        let node = nodes.iter().find(|node| node["id"] == member["id"]);
+        node.map_or_else(String::new, |node| node["zone"].as_str().unwrap().to_owned())
     };
     let pairs = user.pairs().unwrap();
     pairs.iter().map(|pair| [zone(&pair["primary"]), zone(&pair["mirror"])]).collect()
@@ -65,7 +66,10 @@ fn pairs_are_made_better_by_themselves_as_long_as_somebody_says_so() {
     let user = crossed();
     let mut auto = user.start(&["--json", "pairs", "--auto", "--every", "1"]).unwrap();
     let made = eventually("every pair is in two zones", WITHIN, || {
-        zones(&user).iter().all(|[one, other]| one != other)
+        let zones = zones(&user);
+        zones.len() == 2
+            && zones.iter().flatten().all(|zone| !zone.is_empty())
+            && zones.iter().all(|[one, other]| one != other)
     });
     let ended = auto.try_wait().unwrap();
     auto.kill().unwrap();
