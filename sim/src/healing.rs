@@ -91,7 +91,12 @@ fn who_has(cluster: &Cluster, key: &ShardKey) -> String {
             all += &format!("\n  {node} can't: {failed:?}");
         }
         let lost: Vec<_> = life.engine.losses().into_keys().collect();
-        all += &format!("\n  {node} of {:?} holds {lost:?} to be lost", life.engine.status().pair);
+        let (pair, reach) = (life.engine.status().pair, life.engine.reach());
+        let current = life.engine.repairs().current;
+        all += &format!("\n  {node} of {pair:?} holds {lost:?} to be lost, repairs {current:?}");
+        if !reach.may_heal() {
+            all += &format!(", heals nothing: {reach}");
+        }
     }
     all
 }
