@@ -1,5 +1,7 @@
 //! A user with a home of their own, who runs the real command and real nodes. Everything
-//! listens on loopback and ends with the value.
+//! listens on loopback, or in a laboratory's namespaces, and ends with the value.
+
+pub mod lab;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,6 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct User {
     home: tempfile::TempDir,
     program: PathBuf,
+    namespace: Option<String>,
     environment: Vec<(String, String)>,
 }
 
@@ -61,7 +64,7 @@ impl User {
     /// A user who has nothing yet.
     pub fn without_key() -> Result<Self> {
         let home = tempfile::Builder::new().prefix("defs-").tempdir()?;
-        Ok(Self { home, program: program("defs")?, environment: Vec::new() })
+        Ok(Self { home, program: program("defs")?, namespace: None, environment: Vec::new() })
     }
 
     /// A user with a key and `nodes` running nodes in pairs.
@@ -74,6 +77,11 @@ impl User {
     /// Sets a variable for the command and for the nodes that it starts.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Runs every command in a network namespace from now on.
+    pub fn stand_in(&mut self, namespace: &str) {
+        self.namespace = Some(namespace.to_owned());
     }
 
     /// The data folder of the node that runs as `pid`.
@@ -117,7 +125,10 @@ impl User {
 
     /// The command, ready to run.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.namespace {
+            Some(namespace) => lab::within(namespace, &self.program),
+            None => Command::new(&self.program),
+        };
         command.args(args).env("DEFS_HOME", self.home()).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command

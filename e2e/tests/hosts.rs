@@ -1,0 +1,126 @@
+//! Nodes on machines of their own: what becomes of files when a network is cut in two.
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use defs_e2e::lab::{Lab, Machine, Network, Side};
+use defs_e2e::{User, eventually, noise};
+use serde_json::Value;
+
+const MIB: usize = 1 << 20;
+
+/// Long enough for a busy machine; the conditions end the waits.
+const WITHIN: Duration = Duration::from_secs(90);
+
+/// Nodes give up on each other within seconds.
+const HASTY: [(&str, &str); 3] =
+    [("DEFS_SUSPECT_AFTER", "1s"), ("DEFS_FAIL_AFTER", "2s"), ("DEFS_REPLACE_AFTER", "4s")];
+
+/// Nodes at machines 1 to `nodes`, in pairs as far as that goes.
+fn network_of(lab: Lab, nodes: u8) -> Network {
+    let peers = [Machine(1), Machine(2), Machine(3)];
+    let mut network = Network::new(lab, 100, &peers).unwrap();
+    HASTY.iter().for_each(|(name, value)| network.set(name, value));
+    for number in 1..=nodes {
+        let machine = network.lab.machine(number).unwrap();
+        network.start(machine, &peers, number == 1).unwrap();
+    }
+    network.all_healthy(usize::from(nodes / 2), WITHIN).unwrap();
+    network
+}
+
+fn members(pair: &Value) -> [&Value; 2] {
+    ["primary", "mirror"].map(|member| &pair[member]["id"])
+}
+
+fn epochs(pairs: &[Value]) -> BTreeMap<String, u64> {
+    let epoch =
+        |pair: &Value| (pair["id"].as_str().unwrap().to_owned(), pair["epoch"].as_u64().unwrap());
+    pairs.iter().map(epoch).collect()
+}
+
+/// How files are put that three pairs can take.
+const KINDS: [&[&str]; 3] = [
+    &["--mode", "file"],
+    &["--mode", "slice"],
+    &["--mode", "rs-size", "--data", "4", "--parity", "2"],
+];
+
+fn put_files(user: &User) -> Vec<(String, Vec<u8>)> {
+    let put = |(seed, options): (u64, &[&str])| {
+        let (name, bytes) = (options[1].to_owned(), noise(seed, 3 * MIB + 17));
+        user.put_bytes(&name, &bytes, options).unwrap();
+        (name, bytes)
+    };
+    (1..).zip(KINDS).map(put).collect()
+}
+
+fn all_are_equal(user: &User, files: &[(String, Vec<u8>)], when: &str) {
+    for (name, bytes) in files {
+        assert!(user.get_bytes(name).unwrap() == *bytes, "{name} differs {when}");
+    }
+}
+
+#[test]
+fn the_larger_part_of_a_cut_network_heals_and_who_was_cut_off_comes_back_as_a_spare() {
+    let Some(lab) = Lab::new().unwrap() else { return };
+    let mut network = network_of(lab, 7);
+    let files = put_files(&network.user);
+    let before = network.user.pairs().unwrap();
+    // Not the one at which the invite lies: so it is known where what happens.
+    let (cut_off, ids): (Vec<_>, Vec<_>) = before[..2]
+        .iter()
+        .map(|pair| {
+            let of = members(pair).map(|id| (network.machine_of(id).unwrap(), id.clone()));
+            of.into_iter().find(|(machine, _)| *machine != Machine(1)).unwrap()
+        })
+        .unzip();
+    network.lab.move_to(Side::Far, &cut_off).unwrap();
+    all_are_equal(&network.user, &files, "at once after the cut");
+    // The smaller part gets a node that could take a place.
+    let temptation = network.lab.machine(50).unwrap();
+    network.lab.move_to(Side::Far, &[temptation]).unwrap();
+    network.start(temptation, &cut_off, false).unwrap();
+    let healed = || {
+        let pairs = network.user.pairs().unwrap();
+        pairs.into_iter().find(|pair| {
+            let [one, other] = members(pair);
+            pair["state"] == "healthy"
+                && before.iter().any(|old| {
+                    old["id"] == pair["id"]
+                        && old["epoch"].as_u64() < pair["epoch"].as_u64()
+                        && members(old).into_iter().any(|id| ids.contains(id))
+                })
+                && !ids.contains(one)
+                && !ids.contains(other)
+        })
+    };
+    eventually("a spare is in the place of one that was cut off", WITHIN, || healed().is_some())
+        .unwrap_or_else(|error| panic!("{error:#}\n{:#?}", network.user.pairs()));
+    let healed = healed().unwrap();
+    all_are_equal(&network.user, &files, "in the larger part");
+    // As long as it took there, nothing has changed here.
+    let cut_off_user = network.lab.user(cut_off[0], &cut_off[..1]).unwrap();
+    eventually("the smaller part knows of the node that came", WITHIN, || {
+        let nodes = cut_off_user.events(&["nodes"]).unwrap_or_default();
+        nodes.iter().any(|node| node["host"] == "host-50" && node["state"] == "spare")
+    })
+    .unwrap();
+    assert_eq!(epochs(&cut_off_user.pairs().unwrap()), epochs(&before));
+    drop(network.nodes.remove(&temptation));
+    network.lab.move_to(Side::Near, &cut_off).unwrap();
+    network.all_healthy(3, WITHIN).unwrap();
+    let replaced = before.iter().find(|old| old["id"] == healed["id"]).unwrap();
+    let replaced = members(replaced).into_iter().find(|id| ids.contains(id)).unwrap().clone();
+    eventually("who was replaced is a spare by its own word", WITHIN, || {
+        let seen = cut_off_user.events(&["nodes"]).unwrap_or_default();
+        seen.iter().any(|node| node["id"] == replaced && node["state"] == "spare")
+    })
+    .unwrap();
+    let in_pairs = network.user.pairs().unwrap();
+    let in_pairs: BTreeSet<_> = in_pairs.iter().flat_map(members).map(Value::to_string).collect();
+    assert_eq!(in_pairs.len(), 6);
+    assert!(!in_pairs.contains(&replaced.to_string()));
+    all_are_equal(&network.user, &files, "after the cut has ended");
+}
