@@ -1,6 +1,7 @@
 //! Machines that are network namespaces of this one, on switches that can be cut apart, and
 //! routers that hide what is behind them. All of it ends with the value, whatever runs in it.
 
+mod disk;
 mod network;
 mod shell;
 
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Result, bail};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
+pub use self::disk::SmallDisk;
 pub use self::network::{Network, Node, Start};
 pub(crate) use self::shell::within;
 

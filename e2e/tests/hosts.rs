@@ -1,11 +1,13 @@
-//! Nodes on machines of their own: what becomes of files when a network is cut in two.
+//! Nodes on machines of their own: what becomes of files when a network is cut in two, and when a
+//! node's disk is full.
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::time::Duration;
 
-use defs_e2e::lab::{Lab, Machine, Network, Side};
-use defs_e2e::{User, eventually, noise};
+use defs_e2e::lab::{Lab, Machine, Network, Side, SmallDisk};
+use defs_e2e::{Ran, User, eventually, noise};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
@@ -123,4 +125,54 @@ fn the_larger_part_of_a_cut_network_heals_and_who_was_cut_off_comes_back_as_a_sp
     assert_eq!(in_pairs.len(), 6);
     assert!(!in_pairs.contains(&replaced.to_string()));
     all_are_equal(&network.user, &files, "after the cut has ended");
+}
+
+/// What a put that asks nodes in vain says of it, and how it ended.
+fn put_and_tell(user: &User, name: &str, bytes: &[u8], options: &[&str]) -> Ran {
+    let path = user.home().join("to-put");
+    fs::write(&path, bytes).unwrap();
+    let mut args = vec!["put", path.to_str().unwrap(), "--name", name, "--set", "logLevel=debug"];
+    args.extend(options);
+    user.run(&args).unwrap()
+}
+
+/// What a node says that is asked to store more than its device takes.
+const FULL: &str = "the disk is full";
+
+#[test]
+fn a_full_disk_takes_nothing_more_loses_nothing_and_is_of_use_again_when_files_go() {
+    let user = User::new().unwrap();
+    let small = user.node_folder(3);
+    // A node leaves 64 MiB of its device to the index, and offers what it was told.
+    let Some(_disk) = SmallDisk::mount(&small, "112m").unwrap() else { return };
+    user.up_with(10, "4Gi").unwrap();
+    let pids = user.pids().unwrap();
+    let mut files = Vec::new();
+    let told = (0..30).find_map(|number| {
+        let (name, bytes) = (format!("file {number}"), noise(number, 12 * MIB));
+        let ran = put_and_tell(&user, &name, &bytes, &["--mode", "rs-size"]);
+        // With four of five pairs it goes on.
+        let said = ran.succeeded().unwrap().err;
+        files.push((name, bytes));
+        said.contains(FULL).then_some(said)
+    });
+    let told = told.expect("thirty files don't fit on 48 MiB of each pair");
+    assert!(told.contains("bytes are needed"), "{told}");
+    // Five pairs are too few when one of them is full.
+    let wide = ["--mode", "rs-size", "--data", "8", "--parity", "2"];
+    let refused = put_and_tell(&user, "wide", &files[0].1, &wide);
+    assert_eq!(refused.code, Some(5), "{}", refused.err);
+    assert!(refused.err.contains("4 are open, 1 others have no room"), "{}", refused.err);
+    all_are_equal(&user, &files, "while a disk is full");
+    let kept = files.split_off(files.len() - 2);
+    for (name, _) in &files {
+        user.run(&["rm", name]).unwrap().succeeded().unwrap();
+    }
+    eventually("there is room again", WITHIN, || {
+        put_and_tell(&user, "wide", &files[0].1, &wide).code == Some(0)
+    })
+    .unwrap();
+    assert!(user.get_bytes("wide").unwrap() == files[0].1);
+    all_are_equal(&user, &kept, "at the end");
+    assert_eq!(user.pids().unwrap(), pids, "a node ended");
 }
