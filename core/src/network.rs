@@ -116,6 +116,42 @@ impl Activity {
     }
 }
 
+/// Whether others can open a connection to a node, as far as it has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reach {
+    /// They can, or nothing speaks against it.
+    #[default]
+    Open,
+    /// They can't: the node opens connections itself, or is reached through a relay.
+    Hidden,
+}
+
+impl Reach {
+    fn number(self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Hidden => 1,
+        }
+    }
+
+    fn of(number: u8) -> Result<Self, FormatError> {
+        match number {
+            0 => Ok(Self::Open),
+            1 => Ok(Self::Hidden),
+            _ => Err(FormatError::Invalid("reach")),
+        }
+    }
+}
+
+impl std::fmt::Display for Reach {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Open => "open",
+            Self::Hidden => "hidden",
+        })
+    }
+}
+
 /// What a node says of itself; signed and gossiped. The highest sequence counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeCard {
@@ -133,6 +169,8 @@ pub struct NodeCard {
     pub used: u64,
     /// What it does now.
     pub activity: Activity,
+    /// Whether it can be dialled.
+    pub reach: Reach,
     /// The invite key's signature over this node's [`Admission`].
     pub admission: [u8; 64],
 }
@@ -154,8 +192,8 @@ impl Statement for NodeCard {
 
 impl Format for NodeCard {
     const NAME: &'static str = "a node's card";
-    /// 2 says what the node does.
-    const VERSION: u8 = 2;
+    /// 2 says what the node does, 3 whether it can be dialled.
+    const VERSION: u8 = 3;
     fn write(&self, out: &mut Writer) {
         out.raw(&self.key);
         out.u64(self.sequence);
@@ -166,6 +204,7 @@ impl Format for NodeCard {
         out.u64(self.capacity);
         out.u64(self.used);
         out.u8(self.activity.number());
+        out.u8(self.reach.number());
         out.raw(&self.admission);
     }
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
@@ -182,6 +221,7 @@ impl Format for NodeCard {
             capacity: input.u64("capacity")?,
             used: input.u64("used")?,
             activity: Activity::of(input.u8("activity")?)?,
+            reach: Reach::of(input.u8("reach")?)?,
             admission: input.array("admission")?,
         })
     }
@@ -380,12 +420,13 @@ mod tests {
             capacity: 10,
             used: 3,
             activity: Activity::Syncing,
+            reach: Reach::Hidden,
             admission: [4; 64],
         };
         let signed = SignedCard { card, signature: [5; 64] };
         assert_eq!(SignedCard::decode(&signed.encode()).as_ref(), Ok(&signed));
         let mut older = signed.encode();
         older[0] = NodeCard::VERSION - 1;
-        assert!(matches!(SignedCard::decode(&older), Err(FormatError::Older { found: 1, .. })));
+        assert!(matches!(SignedCard::decode(&older), Err(FormatError::Older { found: 2, .. })));
     }
 }

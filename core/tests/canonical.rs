@@ -12,7 +12,7 @@ use defs_core::ids::{StripeId, StripeTag};
 use defs_core::manifest::{FileHead, ManifestPage, SliceEntry};
 use defs_core::mode::Mode;
 use defs_core::network::{
-    Activity, Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+    Activity, Genesis, Labels, NodeCard, PairRecord, Reach, SignedCard, SignedPairRecord,
 };
 use defs_core::receipt::{Kept, NodeSignature, Receipt, SignedReceipt};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
@@ -164,6 +164,7 @@ fn card() -> SignedCard {
         capacity: 10,
         used: 3,
         activity: Activity::default(),
+        reach: Reach::default(),
         admission: [4; 64],
     };
     SignedCard { card, signature: [5; 64] }

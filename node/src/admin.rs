@@ -90,7 +90,8 @@ impl Node {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             network_id: status.network.full(),
-            addresses: status.addresses,
+            addresses: status.contact.addresses,
+            reach: status.contact.reach.to_string(),
             pair: status.pair.map(|(pair, epoch, role, state)| pb::OwnPair {
                 pair_id: pair.full(),
                 epoch: epoch.0,
@@ -117,6 +118,7 @@ impl Node {
             Some(pb::NodeCard {
                 node_id: node.full(),
                 addresses: card.addresses,
+                reach: card.reach.to_string(),
                 host: card.labels.host,
                 zone: card.labels.zone,
                 region: card.labels.region,

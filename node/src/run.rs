@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use defs_core::settings::Settings;
-use defs_engine::{Engine, EngineConfig, MIRROR_STORES_MAX, Timings, World};
+use defs_engine::{Contact, Engine, EngineConfig, MIRROR_STORES_MAX, Timings, World};
 use defs_identity::SecretKey;
 use defs_launch::{CpuPool, OsRandom, SystemClock, logging, panic, signals};
 use defs_pairing::detector;
@@ -24,8 +24,9 @@ use crate::metrics::Metrics;
 use crate::status_port;
 use crate::upkeep::{self, Rests};
 
-/// How often the addresses on the node's card are brought up to date.
-const ADDRESSES_EVERY: Duration = Duration::from_secs(5);
+/// How often the node's card is compared with how others reach the node. A node that finds out
+/// that it is hidden has said so before the first pairs are planned.
+const CONTACT_EVERY: Duration = Duration::from_millis(500);
 
 /// Threads that rebuild shards: one stripe at a time is rebuilt, and requests go on.
 const REBUILDERS: u32 = 1;
@@ -89,7 +90,7 @@ pub(crate) async fn serve(settings: Settings, stop: CancellationToken) -> Result
     open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;
     let running = swarm.serve(Arc::clone(&engine));
     engine.start(&tasks, &stop);
-    tasks.spawn(follow_addresses(engine, peers, stop.clone()));
+    tasks.spawn(follow_contact(engine, peers, stop.clone()));
     node.is_ready();
     tracing::info!("ready");
     stop.cancelled().await;
@@ -131,7 +132,7 @@ async fn open(settings: &Settings, metrics: &NodeMetrics) -> Result<Opened> {
     let compute = CpuPool::new(Some(REBUILDERS))?;
     let chance = (SystemClock::new(), OsRandom, compute);
     let engine = Engine::open_measured(config, key, ports, chance, metrics.clone()).await?;
-    engine.set_addresses(swarm.handle().announced_addresses());
+    engine.set_contact(contact(&swarm.handle()));
     tracing::info!(node = %engine.me(), %network, capacity, "open");
     Ok(Opened { folder, store, swarm, engine })
 }
@@ -195,11 +196,16 @@ fn swarm_config(settings: &Settings, secret: zeroize::Zeroizing<[u8; 32]>) -> Sw
     }
 }
 
-/// Keeps the node's card true to where the node can be dialled.
-async fn follow_addresses(engine: Arc<Engine<Real>>, peers: SwarmHandle, stop: CancellationToken) {
-    let mut every = tokio::time::interval(ADDRESSES_EVERY);
+/// How others reach the node now.
+fn contact(peers: &SwarmHandle) -> Contact {
+    Contact { addresses: peers.announced_addresses(), reach: peers.reach() }
+}
+
+/// Keeps the node's card true to how others reach the node.
+async fn follow_contact(engine: Arc<Engine<Real>>, peers: SwarmHandle, stop: CancellationToken) {
+    let mut every = tokio::time::interval(CONTACT_EVERY);
     while stop.run_until_cancelled(every.tick()).await.is_some() {
-        engine.set_addresses(peers.announced_addresses());
+        engine.set_contact(contact(&peers));
     }
 }
 

@@ -74,6 +74,26 @@ pub(crate) fn beyond_this_machine(addresses: &[Multiaddr]) -> Vec<Multiaddr> {
     if beyond.is_empty() { addresses.to_vec() } else { beyond }
 }
 
+/// Whether a peer that listens at `listening` and is seen at `seen_at` stands behind a router:
+/// it is seen at an address of the internet that is none of its own. One whose own addresses
+/// are of another kind is no matter of routers.
+pub(crate) fn is_behind_router(seen_at: &Multiaddr, listening: &[Multiaddr]) -> bool {
+    let ip4 = |address: &Multiaddr| match address.iter().next() {
+        Some(Protocol::Ip4(ip)) if !is_relayed(address) => Some(ip),
+        _ => None,
+    };
+    let Some(seen) = ip4(seen_at) else { return false };
+    let own: Vec<_> = listening.iter().filter_map(ip4).collect();
+    let [first, second, ..] = seen.octets();
+    let is_carriers = first == 100 && second & 0xc0 == 64;
+    let is_inner = seen.is_private()
+        || seen.is_loopback()
+        || seen.is_link_local()
+        || seen.is_unspecified()
+        || is_carriers;
+    !is_inner && !own.is_empty() && !own.contains(&seen)
+}
+
 fn is_local(address: &Multiaddr) -> bool {
     address.iter().any(|part| match part {
         Protocol::Ip4(ip) => ip.is_loopback(),
@@ -147,6 +167,20 @@ mod tests {
         assert_eq!(to_announce(&listening, &[relayed, found.clone()]), vec![found.clone()]);
         assert_eq!(to_announce(&listening, std::slice::from_ref(&found)), vec![found]);
         assert_eq!(to_announce(&listening, &[]), vec![near]);
+    }
+
+    #[test]
+    fn who_is_seen_at_an_address_of_the_internet_that_is_not_its_own_is_behind_a_router() {
+        let at = |text: &str| -> Multiaddr { text.parse().unwrap() };
+        let own = [at("/ip4/127.0.0.1/tcp/1"), at("/ip4/192.168.0.2/tcp/1")];
+        assert!(is_behind_router(&at("/ip4/45.0.0.1/tcp/9"), &own));
+        for inner in ["/ip4/10.0.0.1/tcp/9", "/ip4/127.0.0.1/tcp/9", "/ip4/100.64.0.1/tcp/9"] {
+            assert!(!is_behind_router(&at(inner), &own), "{inner}");
+        }
+        assert!(!is_behind_router(&at(RELAYED), &own));
+        let public = [at("/ip4/192.168.0.2/tcp/1"), at("/ip4/45.0.0.1/tcp/1")];
+        assert!(!is_behind_router(&at("/ip4/45.0.0.1/tcp/9"), &public));
+        assert!(!is_behind_router(&at("/ip4/45.0.0.1/tcp/9"), &[]));
     }
 
     #[test]

@@ -81,6 +81,11 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
+    /// Whether this peer asks others if it can be dialled.
+    pub(crate) fn asks_for_reach(&self) -> bool {
+        self.reachability.is_enabled()
+    }
+
     /// Whether this peer carries connections of others.
     pub(crate) fn is_relay(&self) -> bool {
         self.relay.is_enabled()

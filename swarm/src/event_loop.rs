@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use defs_core::ids::{Locator, NodeId, PairId};
 use defs_core::message::Gossip;
+use defs_core::network::Reach;
 use defs_core::port::Service;
 use futures::StreamExt;
 use libp2p::swarm::SwarmEvent;
@@ -46,6 +47,7 @@ pub(crate) struct View {
     pub(crate) peers: BTreeSet<NodeId>,
     pub(crate) listening: Vec<Multiaddr>,
     pub(crate) external: Vec<Multiaddr>,
+    pub(crate) reach: Reach,
 }
 
 /// How often a peer without enough company dials its bootstrap addresses again, and one
@@ -84,6 +86,8 @@ pub(crate) struct EventLoop<S> {
     pub(crate) look_ups: LookUps,
     pub(crate) places: Places,
     pub(crate) reached_at: ReachedAt,
+    /// Whether AutoNAT has found out if this peer can be dialled.
+    pub(crate) is_judged: bool,
     /// Refreshes of the routing table that are still to come with ticks.
     pub(crate) early_refreshes: u32,
 }

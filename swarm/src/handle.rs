@@ -5,7 +5,7 @@ use std::sync::Arc;
 use defs_core::body::Body;
 use defs_core::ids::{Locator, NodeId, PairId};
 use defs_core::message::{Gossip, Request};
-use defs_core::network::ADDRESSES_MAX;
+use defs_core::network::{ADDRESSES_MAX, Reach};
 use defs_core::port::{CallError, Peers, Publish, Reply};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,6 +57,12 @@ impl SwarmHandle {
         let view = self.view.borrow();
         let announced = to_announce(&view.listening, &view.external);
         announced.iter().take(ADDRESSES_MAX).map(Multiaddr::to_string).collect()
+    }
+
+    /// Whether others can dial this peer, as far as it has found out.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.view.borrow().reach
     }
 
     /// What the swarm has done so far.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use defs_core::body::Body;
 use defs_core::ids::NodeId;
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
+use defs_core::network::Reach;
 use defs_core::port::{Reply, Service, Verdict};
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, SwarmBuilder, noise, tcp};
@@ -116,6 +117,7 @@ impl Swarm {
         let event_loop = EventLoop {
             places: self.places,
             reached_at: ReachedAt::of(&self.config),
+            is_judged: false,
             swarm: self.swarm,
             commands: self.commands,
             service,
@@ -142,7 +144,10 @@ impl Swarm {
         let me = node_id(swarm.local_peer_id())
             .ok_or_else(|| set_up("the peer id")("its key is not hashed"))?;
         let (commands, queue) = mpsc::channel(COMMANDS);
-        let (view, reader) = watch::channel(View { external, ..View::default() });
+        let listens = !config.listen.is_empty() || ReachedAt::of(&config) == ReachedAt::Told;
+        let is_hidden = matches!(role, Role::Node(_)) && !listens;
+        let reach = if is_hidden { Reach::Hidden } else { Reach::Open };
+        let (view, reader) = watch::channel(View { external, reach, ..View::default() });
         let counters = Arc::default();
         let frames = Frames::new(config.limits.frames_kept);
         let (limits, timeouts) = (config.limits, config.timeouts);
@@ -163,8 +168,6 @@ impl Swarm {
             commands,
             view: reader,
         };
-        let listens = !config.listen.is_empty() || ReachedAt::of(&config) == ReachedAt::Told;
-        let is_hidden = matches!(role, Role::Node(_)) && !listens;
         Ok(Self {
             swarm,
             early: Vec::new(),

@@ -11,7 +11,7 @@ use defs_core::ids::{Epoch, Locator, NodeId, PairId};
 use defs_core::message::{PairView, Reason, Refusal, Request, Table};
 use defs_core::mode::{Durability, Mode, Wish};
 use defs_core::network::{
-    Activity, Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+    Activity, Admission, Genesis, Labels, NodeCard, PairRecord, Reach, SignedCard, SignedPairRecord,
 };
 use defs_core::port::{CallError, Clock, Compute, Peers, Randomness, Reply, UnixMillis};
 use defs_core::receipt::NodeSignature;
@@ -100,6 +100,7 @@ impl Cluster {
                 capacity: 1 << 40,
                 used: 0,
                 activity: Activity::default(),
+                reach: Reach::default(),
                 admission: self.invite.sign(&admission).0,
             };
             let signature = node.key.sign(&card.statement(&network)).0;

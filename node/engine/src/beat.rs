@@ -1,7 +1,7 @@
 //! The pulse of a node: heartbeats between partners, and cards and pair records told to
 //! everybody.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use defs_core::format::Format;
@@ -12,6 +12,7 @@ use defs_core::port::{Change, Clock, Disk, Publish, StateKey};
 use defs_core::statement::Statement;
 
 use crate::config::World;
+use crate::contact::Contact;
 use crate::engine::Engine;
 use crate::heal::history::{changed_change, pair_changes};
 use crate::refuse::refuse;
@@ -128,7 +129,7 @@ impl<W: World> Engine<W> {
     /// This node's card as of now.
     pub(crate) fn card(&self) -> SignedCard {
         let usage = self.disk.usage();
-        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Contact { addresses, reach } = self.contact();
         let card = NodeCard {
             key: self.key.public().to_bytes(),
             // Grows even if the date was set back.
@@ -138,6 +139,7 @@ impl<W: World> Engine<W> {
             capacity: usage.capacity,
             used: usage.used,
             activity: self.activity(),
+            reach,
             admission: self.config.admission,
         };
         let signature = self.key.sign(&card.statement(&self.network)).0;

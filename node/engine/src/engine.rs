@@ -24,6 +24,7 @@ use crate::announce::Untold;
 use crate::arrivals::Arrivals;
 use crate::config::{EngineConfig, World};
 use crate::connection::Connections;
+use crate::contact::Contact;
 use crate::elapsed::Elapsed;
 use crate::gate::Gate;
 use crate::gauge::Gauges;
@@ -76,7 +77,7 @@ pub struct Engine<W: World> {
     pub(crate) untold: Untold,
     /// Shards on their way in, by stripe.
     pub(crate) arrivals: Arrivals,
-    pub(crate) addresses: Mutex<Vec<String>>,
+    pub(crate) contact: Mutex<Contact>,
     queries: mpsc::Sender<Query>,
     queries_in: Mutex<Option<mpsc::Receiver<Query>>>,
     pub(crate) watch: Watch,
@@ -220,7 +221,7 @@ impl<W: World> Engine<W> {
             metrics,
             untold: Untold::default(),
             arrivals: Arrivals::default(),
-            addresses: Mutex::default(),
+            contact: Mutex::default(),
             watch: Watch::default(),
             tries: Tries::default(),
             confirmations,
@@ -289,11 +290,6 @@ impl<W: World> Engine<W> {
             }
         }
         Ok(())
-    }
-
-    /// Where this node can be dialled; told to everybody with the next card.
-    pub fn set_addresses(&self, addresses: Vec<String>) {
-        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     /// The time by this node's clock.

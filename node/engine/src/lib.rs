@@ -11,6 +11,7 @@ mod beat;
 mod catch_up;
 mod config;
 mod connection;
+mod contact;
 mod elapsed;
 mod engine;
 mod expire;
@@ -32,6 +33,7 @@ mod status;
 
 pub use arrange::{Arrangement, Explained};
 pub use config::{EngineConfig, Timings, World};
+pub use contact::Contact;
 pub use engine::{Engine, OpenError};
 pub use gate::{MIRROR_STORES_MAX, STORES_MAX};
 pub use heal::lost::Loss;

@@ -11,6 +11,7 @@ use defs_pairing::majority::Standing;
 use defs_telemetry::label::Label;
 
 use crate::config::World;
+use crate::contact::Contact;
 use crate::engine::Engine;
 use crate::heal::lost::Loss;
 use crate::heal::rebuild::Progress;
@@ -24,8 +25,8 @@ pub struct EngineStatus {
     pub network: NetworkId,
     /// Where it stands.
     pub labels: Labels,
-    /// Where it can be dialled.
-    pub addresses: Vec<String>,
+    /// How others reach it.
+    pub contact: Contact,
     /// In its life.
     pub state: NodeState,
     /// Its pair, if it is in one.
@@ -106,11 +107,7 @@ impl<W: World> Engine<W> {
             node: self.me,
             network: self.network,
             labels: self.config.labels.clone(),
-            addresses: self
-                .addresses
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .clone(),
+            contact: self.contact(),
             state,
             pair,
             partner: self.membership.partner(),

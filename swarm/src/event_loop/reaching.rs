@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use defs_core::network::Reach;
 use defs_core::port::Service;
 use libp2p::autonat::NatStatus;
 use libp2p::core::ConnectedPoint;
@@ -13,7 +14,7 @@ use libp2p::{Multiaddr, PeerId, dcutr, identify, relay};
 use tokio::time::Instant;
 
 use super::{EventLoop, ReachedAt};
-use crate::addresses::{beyond_this_machine, is_relayed};
+use crate::addresses::{beyond_this_machine, is_behind_router, is_relayed};
 use crate::identity::node_id;
 
 impl<S: Service> EventLoop<S> {
@@ -38,6 +39,22 @@ impl<S: Service> EventLoop<S> {
         if info.protocols.contains(&relay::HOP_PROTOCOL_NAME) {
             self.places.relays(peer);
             self.keep_places();
+        }
+        self.presume(&info.observed_addr);
+    }
+
+    /// Until AutoNAT has found out, a node that is seen at an address which it does not listen
+    /// at is taken to be hidden: it may have a partner by the time that it is sure. Whoever
+    /// made a node a relay knows that it can be dialled.
+    fn presume(&mut self, seen_at: &Multiaddr) {
+        let behaviour = self.swarm.behaviour();
+        let may_be_hidden = behaviour.asks_for_reach() && !behaviour.is_relay();
+        if may_be_hidden
+            && !self.is_judged
+            && self.reached_at == ReachedAt::Unknown
+            && is_behind_router(seen_at, &self.view.borrow().listening)
+        {
+            self.set_reach(Reach::Hidden);
         }
     }
 
@@ -97,7 +114,17 @@ impl<S: Service> EventLoop<S> {
         if self.reached_at == ReachedAt::Told || *status == NatStatus::Unknown {
             return;
         }
-        if self.places.set_hidden(*status == NatStatus::Private) {
+        self.is_judged = true;
+        self.set_reach(match status {
+            NatStatus::Private => Reach::Hidden,
+            NatStatus::Public(_) | NatStatus::Unknown => Reach::Open,
+        });
+    }
+
+    fn set_reach(&mut self, reach: Reach) {
+        if self.places.set_hidden(reach == Reach::Hidden) {
+            tracing::info!(%reach, "whether others can dial this node is known");
+            self.view.send_modify(|view| view.reach = reach);
             self.keep_places();
         }
     }

@@ -2,6 +2,7 @@
 
 use defs_core::body::Body;
 use defs_core::ids::{Locator, NodeId, PairId};
+use defs_core::network::Reach;
 use defs_core::port::{CallError, Peers, Publish};
 use defs_port_suite::peers::{pattern, send_back};
 use defs_swarm::{Running, Swarm, SwarmConfig, SwarmHandle, peer_id};
@@ -122,6 +123,7 @@ fn a_node_that_others_fail_to_dial_is_reached_through_a_bootstrap_node() {
         let (hidden, _hidden_running) = behind_a_router(&relay, &neighbour).await;
         let announced = format!("{}/p2p/{}", through(&relay), peer_id(&hidden.me()));
         assert_eq!(hidden.announced_addresses(), [announced]);
+        assert_eq!((hidden.reach(), relay.reach()), (Reach::Hidden, Reach::Open));
         let (client, _client_running) = client(4);
         client.learn(hidden.me(), &hidden.announced_addresses());
         comes_back_whole(&client, hidden.me()).await;
@@ -164,5 +166,6 @@ async fn a_node_that_was_told_what_to_announce_asks_for_no_place() {
     eventually("a node that was not does", || hidden.stats().relay_places == 1).await;
     eventually("it knows the relay", || told.is_connected(&relay.me())).await;
     assert_eq!(told.announced_addresses(), ["/dns4/node.example/tcp/4001"]);
+    assert_eq!((hidden.reach(), told.reach()), (Reach::Hidden, Reach::Open));
     assert_eq!(told.stats().relay_places, 0);
 }

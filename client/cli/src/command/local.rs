@@ -59,6 +59,7 @@ pub(super) async fn status(context: &Context) -> Result<()> {
             Some(status) => json!({
                 "event": "node", "name": node.name, "running": true, "pid": status.pid,
                 "id": status.node_id, "port": node.port, "state": status.state,
+                "reach": status.reach,
                 "pair": status.pair.as_ref().map(|pair| &pair.pair_id),
                 "role": status.pair.as_ref().map(|pair| &pair.role),
                 "used": status.used_bytes, "capacity": status.capacity_bytes,

@@ -47,7 +47,8 @@ pub(super) async fn nodes(context: &Context) -> Result<()> {
         if context.say.json() {
             let event = json!({
                 "event": "node", "id": node.full(), "pid": pid, "addresses": card.addresses,
-                "pair": pair, "role": role, "state": state, "host": card.labels.host,
+                "pair": pair, "role": role, "state": state, "reach": card.reach.to_string(),
+                "host": card.labels.host,
                 "zone": card.labels.zone, "region": card.labels.region,
                 "capacity": card.capacity, "used": card.used,
             });
@@ -59,12 +60,13 @@ pub(super) async fn nodes(context: &Context) -> Result<()> {
             pair.map_or("-".to_owned(), |pair| short(&pair)),
             role.unwrap_or_else(|| "-".to_owned()),
             state.to_owned(),
+            card.reach.to_string(),
             format!("{} of {}", bytes(card.used), bytes(card.capacity)),
             card.addresses.first().cloned().unwrap_or_default(),
         ]);
     }
     if !context.say.json() {
-        let headings = ["NODE", "PID", "PAIR", "ROLE", "STATE", "USED", "ADDRESS"];
+        let headings = ["NODE", "PID", "PAIR", "ROLE", "STATE", "REACH", "USED", "ADDRESS"];
         context.say.event(&json!({}), || table(&headings, &rows));
     }
     client.close().await;

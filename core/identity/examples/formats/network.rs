@@ -4,7 +4,7 @@ use defs_core::digest::{file_locator, stripe_locator};
 use defs_core::format::Format;
 use defs_core::ids::{Digest, Epoch, FileId, StripeTag, hex};
 use defs_core::network::{
-    Activity, Admission, Labels, NodeCard, PairRecord, SignedCard, SignedPairRecord,
+    Activity, Admission, Labels, NodeCard, PairRecord, Reach, SignedCard, SignedPairRecord,
 };
 use defs_core::statement::Statement;
 use serde_json::{Value, json};
@@ -54,6 +54,7 @@ pub(crate) fn signed_card() -> SignedCard {
         capacity: 10 << 30,
         used: 3 << 20,
         activity: Activity::default(),
+        reach: Reach::default(),
         admission: admission(PRIMARY).1,
     };
     let signature = key(PRIMARY).sign(&card.statement(&network())).0;
@@ -74,6 +75,7 @@ pub(crate) fn card_vector() -> Value {
         "capacity": card.capacity,
         "used": card.used,
         "activity": "ready",
+        "reach": "open",
         "admission": hex(&card.admission),
         "encoded": hex(&card.encode()),
         "statement": statement.full(),

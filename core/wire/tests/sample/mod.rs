@@ -16,7 +16,7 @@ use defs_core::message::{
     Rung, ShardKey, StoreShard, Table,
 };
 use defs_core::network::{
-    ADDRESS_MAX, ADDRESSES_MAX, Activity, Genesis, Labels, NodeCard, PairRecord, SignedCard,
+    ADDRESS_MAX, ADDRESSES_MAX, Activity, Genesis, Labels, NodeCard, PairRecord, Reach, SignedCard,
     SignedPairRecord,
 };
 use defs_core::reading::Reading;
@@ -109,6 +109,7 @@ fn card(byte: u8) -> SignedCard {
         capacity: 10,
         used: 3,
         activity: Activity::default(),
+        reach: Reach::default(),
         admission: [byte; 64],
     };
     SignedCard { card, signature: [byte; 64] }

@@ -11,7 +11,9 @@ use defs_core::digest::file_id;
 use defs_core::geometry::Geometry;
 use defs_core::ids::{NetworkId, NodeId, PairId};
 use defs_core::message::{Gossip, Hello, Reason, Refusal, Request, Response, StoreShard};
-use defs_core::network::{Activity, Admission, Genesis, Labels, NodeCard, PairRecord, SignedCard};
+use defs_core::network::{
+    Activity, Admission, Genesis, Labels, NodeCard, PairRecord, Reach, SignedCard,
+};
 use defs_core::port::{Clock as _, Peers, Randomness, Reply, Service as _, Verdict};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Lock, Operations, Session, Signed, Statement as _};
@@ -184,6 +186,7 @@ impl Net {
                 capacity: 1,
                 used: 1,
                 activity: Activity::default(),
+                reach: Reach::default(),
                 admission: self.invite.sign(&admission).0,
             };
             let signature = key.sign(&card.statement(&self.network)).0;
