@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use defs_core::ids::{NodeId, PairId};
-use defs_core::network::Labels;
+use defs_core::network::{Labels, Reach};
 use defs_pairing::planner::{
     Candidate, Effort, Match, Network, Paired, Policy, Rated, Total, arrange, measure,
 };
@@ -61,7 +61,7 @@ fn nodes(world: &World, count: u64) -> Vec<Rated> {
             bandwidth: points(number * 17, 300),
             stability: points(number * 19, 200),
             load: points(number * 23, 0),
-            ..Rated::unknown(Candidate { node: node(number), labels, capacity })
+            ..Rated::unknown(Candidate { node: node(number), labels, capacity, reach: Reach::Open })
         }
     };
     (0..count).map(rated).collect()

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use defs_core::ids::NodeId;
-use defs_core::network::Labels;
+use defs_core::network::{Labels, Reach};
 
 use crate::score::{Dimension, Points, Score, clusters::Cluster};
 
@@ -33,6 +33,7 @@ mod fold;
 mod near;
 mod network;
 mod policy;
+mod reach;
 mod report;
 mod ring;
 mod steps;
@@ -47,6 +48,8 @@ pub struct Candidate {
     pub labels: Labels,
     /// Bytes that it offers.
     pub capacity: u64,
+    /// Whether it can be dialled: two that can't are never a pair.
+    pub reach: Reach,
 }
 
 /// A candidate with what was measured of it.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use defs_core::ids::NodeId;
-use defs_core::network::Labels;
+use defs_core::network::{Labels, Reach};
 use thiserror::Error;
 
 use crate::planner::Apart;
@@ -18,6 +18,8 @@ pub struct Substitute {
     pub node: NodeId,
     /// Where it stands.
     pub labels: Labels,
+    /// Whether it can be dialled.
+    pub reach: Reach,
     /// Bytes that it may still take.
     pub free: u64,
     /// Its score.
@@ -34,6 +36,8 @@ pub struct Survivor {
     pub node: NodeId,
     /// Where it stands.
     pub labels: Labels,
+    /// Whether it can be dialled.
+    pub reach: Reach,
     /// Bytes that the pair holds.
     pub held: u64,
 }
@@ -43,6 +47,8 @@ pub struct Survivor {
 pub enum Unfit {
     /// It is the survivor itself, or the one that was lost.
     IsMember,
+    /// Nobody can dial it, nor the survivor.
+    IsHidden,
     /// It has not room for what the pair holds.
     TooSmall {
         /// Bytes that are missing.
@@ -102,7 +108,7 @@ pub fn choose(
     let Some(chosen) = ranked.next() else {
         let lacks = |(_, why): &(NodeId, Unfit)| match why {
             Unfit::TooSmall { missing } => Some(*missing),
-            Unfit::IsMember => None,
+            Unfit::IsMember | Unfit::IsHidden => None,
         };
         let missing = unfit.iter().filter_map(lacks).min().unwrap_or(0);
         return Err(NoSubstitute { missing, unfit });
@@ -119,6 +125,9 @@ pub fn choose(
 fn obstacle(survivor: &Survivor, lost: &NodeId, candidate: &Substitute) -> Option<Unfit> {
     if candidate.node == survivor.node || candidate.node == *lost {
         return Some(Unfit::IsMember);
+    }
+    if survivor.reach == Reach::Hidden && candidate.reach == Reach::Hidden {
+        return Some(Unfit::IsHidden);
     }
     let missing = survivor.held.saturating_sub(candidate.free);
     (missing > 0).then_some(Unfit::TooSmall { missing })
@@ -153,13 +162,15 @@ mod tests {
     }
 
     fn survivor() -> Survivor {
-        Survivor { node: NodeId([1; 32]), labels: labels(["r", "z", "h"]), held: 1 << 30 }
+        let labels = labels(["r", "z", "h"]);
+        Survivor { node: NodeId([1; 32]), labels, reach: Reach::Open, held: 1 << 30 }
     }
 
     fn substitute(node: u8, place: [&str; 3], score: u64) -> Substitute {
         Substitute {
             node: NodeId([node; 32]),
             labels: labels(place),
+            reach: Reach::Open,
             free: 2 << 30,
             score: Points::at_most_full(score),
             is_spare: true,
@@ -205,6 +216,18 @@ mod tests {
         let refused = choose(&survivor(), &LOST, &[sized(2, 24), sized(3, 1 << 29)]).unwrap_err();
         assert_eq!(refused.missing, 1 << 29);
         assert_eq!(choose(&survivor(), &LOST, &[]).unwrap_err().missing, 0);
+    }
+
+    #[test]
+    fn a_survivor_that_nobody_can_dial_takes_somebody_who_can_be() {
+        let hidden = Substitute { reach: Reach::Hidden, ..substitute(3, ["o", "z", "h"], 1000) };
+        let open = substitute(2, ["r", "z", "h"], 1);
+        let candidates = [hidden, open];
+        assert_eq!(order(&candidates), [3, 2]);
+        let survivor = Survivor { reach: Reach::Hidden, ..survivor() };
+        let chosen = choose(&survivor, &LOST, &candidates).unwrap();
+        assert_eq!(chosen.chosen.node, NodeId([2; 32]));
+        assert_eq!(chosen.unfit, [(NodeId([3; 32]), Unfit::IsHidden)]);
     }
 
     proptest! {

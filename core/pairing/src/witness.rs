@@ -35,13 +35,13 @@ pub fn choose<R: Ord>(
 
 #[cfg(test)]
 mod tests {
-    use defs_core::network::Labels;
+    use defs_core::network::{Labels, Reach};
 
     use super::*;
 
     fn candidate(node: u8, host: &str) -> Candidate {
         let labels = Labels { host: host.into(), ..Labels::default() };
-        Candidate { node: NodeId([node; 32]), labels, capacity: 1 }
+        Candidate { node: NodeId([node; 32]), labels, capacity: 1, reach: Reach::Open }
     }
 
     #[test]

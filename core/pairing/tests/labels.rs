@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use defs_core::ids::NodeId;
-use defs_core::network::Labels;
+use defs_core::network::{Labels, Reach};
 use defs_pairing::planner::{Candidate, Match, plan};
 
 fn candidate(node: u8, region: &str, zone: &str, host: &str) -> Candidate {
     let labels = Labels { host: host.into(), zone: zone.into(), region: region.into() };
-    Candidate { node: NodeId([node; 32]), labels, capacity: 100 }
+    Candidate { node: NodeId([node; 32]), labels, capacity: 100, reach: Reach::Open }
 }
 
 /// The labels of the two of each pair.

@@ -96,7 +96,7 @@ impl Survey {
     fn rated(&self, node: &NodeId) -> Option<Rated> {
         let card = self.cards.get(node)?;
         let (labels, capacity) = (card.labels.clone(), card.capacity);
-        let candidate = Candidate { node: *node, labels, capacity };
+        let candidate = Candidate { node: *node, labels, capacity, reach: card.reach };
         Some(Rated::new(candidate, &self.score(node)?, self.clusters.get(node).copied()))
     }
 

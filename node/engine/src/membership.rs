@@ -499,7 +499,8 @@ impl Known {
 
 fn candidate(node: NodeId, known: &Known) -> Candidate {
     let card = &known.card.card;
-    Candidate { node, labels: card.labels.clone(), capacity: card.capacity }
+    let labels = card.labels.clone();
+    Candidate { node, labels, capacity: card.capacity, reach: card.reach }
 }
 
 /// Orders equals differently for each pair, without asking for randomness.

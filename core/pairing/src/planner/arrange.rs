@@ -56,6 +56,11 @@ pub(super) fn form(
             spares.extend(free.get(a).or(free.get(b)).cloned());
             continue;
         };
+        // Each waits for somebody who can be dialled.
+        if board.is_hidden(a) && board.is_hidden(b) {
+            spares.extend([one.clone(), other.clone()]);
+            continue;
+        }
         let (Some(a), Some(b)) = (board.sites.get(a), board.sites.get(b)) else { continue };
         let fit = Fit::new(a, b, board.took(a, b), &policy.weights);
         formed.push(Formed { pair: in_order(one.candidate.node, other.candidate.node), fit });

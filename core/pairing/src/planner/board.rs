@@ -10,6 +10,7 @@ use super::chains;
 use super::cost::{Prices, Site, Total, cost_alone};
 use super::fold::fold;
 use super::near::Near;
+use super::reach;
 
 /// Up to so many nodes the matching is the best there is, and takes tens of
 /// milliseconds; it grows with the third power. Beyond, swaps along chains come within two
@@ -76,7 +77,8 @@ impl<F: Fn(&NodeId, &NodeId) -> Option<Duration>> Board<F> {
     pub(super) fn solve(&self, today: Option<Vec<usize>>) -> Vec<usize> {
         // A spare and nobody are more than nodes in pairs.
         let is_small = self.sites.len() <= EXACT_MAX + 2;
-        self.solve_by(if is_small { Effort::Exact } else { Effort::Search }, today)
+        let mates = self.solve_by(if is_small { Effort::Exact } else { Effort::Search }, today);
+        reach::mend(mates, |at| self.is_hidden(at), |a, b| self.cost(a, b))
     }
 
     /// The same by a given effort.
@@ -91,11 +93,22 @@ impl<F: Fn(&NodeId, &NodeId) -> Option<Duration>> Board<F> {
         chains::improve(mates, &near, cost)
     }
 
+    /// Whether nobody can dial a site's node.
+    pub(super) fn is_hidden(&self, at: usize) -> bool {
+        self.sites.get(at).is_some_and(|site| site.is_hidden)
+    }
+
+    /// Adds the pair of two sites to `total`.
+    pub(super) fn count(&self, total: &mut Total, a: usize, b: usize) {
+        total.add(self.cost(a, b));
+        total.unmet += u64::from(self.is_hidden(a) && self.is_hidden(b));
+    }
+
     /// What `mates` cost together.
     pub(super) fn total(&self, mates: &[usize]) -> Total {
         let mut total = Total::default();
         for (a, b) in pairs(mates) {
-            total.add(self.cost(a, b));
+            self.count(&mut total, a, b);
         }
         total
     }

@@ -1,5 +1,8 @@
 //! What is wrong with putting two nodes into one pair, as one number.
 //!
+//! Two that nobody can dial cost as much as one host that is too far from itself: [`Total`]
+//! counts them by themselves, and `reach` mends what a search leaves of them.
+//!
 //! From the top bits down: one host, too far by round trip, one zone, one region, then
 //! what is missing to a perfect fit and what moving there costs. Each field has room for
 //! the sum over 511 pairs, so that sums compare field by field: no number of
@@ -9,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use defs_core::ids::NodeId;
+use defs_core::network::Reach;
 
 use super::{Candidate, Rated};
 use crate::score::{Dimension, Weights, dimensions, log2_milli};
@@ -45,6 +49,7 @@ pub(super) struct Site {
     /// What is missing to full stability.
     pub(super) absent: u64,
     pub(super) idle: u64,
+    pub(super) is_hidden: bool,
     /// The pair that it is in.
     pub(super) pair: u32,
     /// Half of what moving that pair's bytes costs: one half at each end of a new edge.
@@ -61,7 +66,7 @@ pub(super) fn sites(nodes: &[Rated]) -> Vec<Site> {
         *numbers.entry(place).or_insert(next)
     };
     let site = |rated: &Rated| {
-        let Candidate { node, labels, capacity } = &rated.candidate;
+        let Candidate { node, labels, capacity, reach } = &rated.candidate;
         let place = [labels.region.clone(), labels.zone.clone(), labels.host.clone()];
         Site {
             node: *node,
@@ -74,6 +79,7 @@ pub(super) fn sites(nodes: &[Rated]) -> Vec<Site> {
             bandwidth: u64::from(rated.bandwidth.get()),
             absent: u64::from(rated.stability.missing()),
             idle: u64::from(rated.load.get()),
+            is_hidden: *reach == Reach::Hidden,
             pair: NO_PAIR,
             half_move: 0,
             is_nobody: false,
@@ -95,6 +101,7 @@ impl Site {
             bandwidth: 0,
             absent: 0,
             idle: 0,
+            is_hidden: false,
             pair: NO_PAIR,
             half_move: 0,
             is_nobody: true,
@@ -170,9 +177,10 @@ impl Prices {
     pub(super) fn cost(&self, a: &Site, b: &Site, round_trip: Option<Duration>) -> i64 {
         let offence = |is: bool, cost: i64| if is { cost } else { 0 };
         let is_too_far = self.max_round_trip.zip(round_trip).is_some_and(|(max, took)| took > max);
+        let is_unmet = a.is_hidden && b.is_hidden;
         let soft = self.lack(a, b, round_trip) + move_cost(a, b);
-        offence(a.host == b.host, SAME_HOST)
-            + offence(is_too_far, TOO_FAR)
+        offence(a.host == b.host || is_unmet, SAME_HOST)
+            + offence(is_too_far || is_unmet, TOO_FAR)
             + offence(a.zone == b.zone, SAME_ZONE)
             + offence(a.region == b.region, SAME_REGION)
             + i64::try_from(soft).unwrap_or(SAME_REGION - 1)
@@ -200,6 +208,8 @@ pub(super) fn cost_alone(site: &Site) -> i64 {
 /// A sum over any number of pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Total {
+    /// Pairs of two that nobody can dial; they count as on one host and as too far, too.
+    pub unmet: u64,
     /// Pairs on one host.
     pub same_host: u64,
     /// Pairs beyond the longest round trip.

@@ -86,8 +86,8 @@ fn explained<F: Fn(&NodeId, &NodeId) -> Option<Duration>>(
         let (paired, _) = today.pairs.get(pair)?;
         let sites = [today.site(stays)?, today.site(leaves)?, today.site(joins)?];
         let [stayer, leaver, joiner] = sites;
-        before.add(board.cost(stays, leaves));
-        after.add(board.cost(stays, joins));
+        board.count(&mut before, stays, leaves);
+        board.count(&mut after, stays, joins);
         fit_before += board.lack(stayer, leaver);
         fit_after += board.lack(stayer, joiner);
         if today.is_nobody(today.mate(joins)) {
@@ -122,8 +122,9 @@ fn explained<F: Fn(&NodeId, &NodeId) -> Option<Duration>>(
 /// The first thing that gets better, the worst offence first.
 fn gain(before: &Total, after: &Total, hundredths: u64, percent: u64) -> Gain {
     let fewer = |before: u64, after: u64| before.checked_sub(after).filter(|fewer| *fewer > 0);
-    fewer(before.same_host, after.same_host)
-        .map(Gain::Hosts)
+    fewer(before.unmet, after.unmet)
+        .map(Gain::Unmet)
+        .or_else(|| fewer(before.same_host, after.same_host).map(Gain::Hosts))
         .or_else(|| fewer(before.too_far, after.too_far).map(Gain::RoundTrips))
         .or_else(|| fewer(before.same_zone, after.same_zone).map(Gain::Zones))
         .or_else(|| fewer(before.same_region, after.same_region).map(Gain::Regions))

@@ -83,6 +83,8 @@ pub enum Gain {
     RoundTrips(u64),
     /// So many pairs fewer are on one host.
     Hosts(u64),
+    /// So many pairs fewer are of two nodes that nobody can dial.
+    Unmet(u64),
 }
 
 /// What may go wrong while members change.
@@ -159,6 +161,7 @@ impl fmt::Display for Gain {
             Self::Zones(pairs) => write!(out, "{pairs} fewer in one zone"),
             Self::RoundTrips(pairs) => write!(out, "{pairs} fewer too far apart"),
             Self::Hosts(pairs) => write!(out, "{pairs} fewer on one host"),
+            Self::Unmet(pairs) => write!(out, "{pairs} fewer of two that nobody can dial"),
         }
     }
 }

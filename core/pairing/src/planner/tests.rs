@@ -8,10 +8,11 @@ use super::*;
 
 mod exchanges;
 mod optimum;
+mod reach;
 
 fn candidate(node: u8, host: &str, zone: &str) -> Candidate {
     let labels = Labels { host: host.into(), zone: zone.into(), region: String::new() };
-    Candidate { node: NodeId([node; 32]), labels, capacity: 100 }
+    Candidate { node: NodeId([node; 32]), labels, capacity: 100, reach: Reach::Open }
 }
 
 fn planned(candidates: &[Candidate]) -> Vec<Match> {

@@ -201,6 +201,7 @@ impl<W: World> Engine<W> {
         let survivor = Survivor {
             node: self.me,
             labels: self.config.labels.clone(),
+            reach: self.contact().reach,
             held: self.disk.usage().used,
         };
         let candidates: Vec<_> = free
@@ -209,8 +210,8 @@ impl<W: World> Engine<W> {
                 let free = self.membership.room_of(&candidate.node);
                 let room = Capacity { total: candidate.capacity, free };
                 let score = self.own_score(&candidate.node, room);
-                let Candidate { node, labels, .. } = candidate;
-                Substitute { node, labels, free, score, is_spare: true }
+                let Candidate { node, labels, reach, .. } = candidate;
+                Substitute { node, labels, reach, free, score, is_spare: true }
             })
             .collect();
         match replacement::choose(&survivor, &lost, &candidates) {

@@ -6,6 +6,7 @@ mod clock;
 mod dates;
 mod forming;
 mod healing;
+mod hidden;
 mod hostile;
 mod keeping;
 mod limits;

@@ -7,15 +7,16 @@ use defs_core::ids::PairId;
 use super::optimum::{drawn, network};
 use super::*;
 
-const NOW: Duration = Duration::from_secs(100_000);
+pub(super) const NOW: Duration = Duration::from_secs(100_000);
 
-fn rated(node: u8, host: &str, zone: &str) -> Rated {
+pub(super) fn rated(node: u8, host: &str, zone: &str) -> Rated {
     let labels = Labels { host: host.into(), zone: zone.into(), region: String::new() };
-    let candidate = Candidate { node: NodeId([node; 32]), labels, capacity: 1 << 40 };
+    let candidate =
+        Candidate { node: NodeId([node; 32]), labels, capacity: 1 << 40, reach: Reach::Open };
     Rated::unknown(candidate)
 }
 
-fn paired(pair: u8, [a, b]: [u8; 2], held: u64) -> Paired {
+pub(super) fn paired(pair: u8, [a, b]: [u8; 2], held: u64) -> Paired {
     let members = [NodeId([a; 32]), NodeId([b; 32])];
     Paired { pair: PairId([pair; 16]), members, held, changed: None }
 }

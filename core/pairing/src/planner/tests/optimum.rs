@@ -30,7 +30,7 @@ pub(super) fn network(seed: u64, count: usize) -> Vec<Rated> {
             bandwidth: points(5),
             stability: points(6),
             load: points(7),
-            ..Rated::unknown(Candidate { node: NodeId(id), labels, capacity })
+            ..Rated::unknown(Candidate { node: NodeId(id), labels, capacity, reach: Reach::Open })
         }
     };
     (0..count as u64).map(rated).collect()
