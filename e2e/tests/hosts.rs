@@ -70,13 +70,15 @@ fn the_larger_part_of_a_cut_network_heals_and_who_was_cut_off_comes_back_as_a_sp
     let mut network = network_of(lab, 7);
     let files = put_files(&network.user);
     let before = network.user.pairs().unwrap();
-    // Not the one at which the invite lies: so it is known where what happens.
+    let told = network.told().unwrap();
+    // Not the one at which the invite lies.
+    let is_cut = |(machine, node): &(&Machine, &Value), pair: &Value| {
+        **machine != Machine(1) && members(pair).contains(&&node["id"])
+    };
     let (cut_off, ids): (Vec<_>, Vec<_>) = before[..2]
         .iter()
-        .map(|pair| {
-            let of = members(pair).map(|id| (network.machine_of(id).unwrap(), id.clone()));
-            of.into_iter().find(|(machine, _)| *machine != Machine(1)).unwrap()
-        })
+        .map(|pair| told.iter().find(|one| is_cut(one, pair)).unwrap())
+        .map(|(machine, node)| (*machine, node["id"].clone()))
         .unzip();
     network.lab.move_to(Side::Far, &cut_off).unwrap();
     all_are_equal(&network.user, &files, "at once after the cut");

@@ -141,20 +141,27 @@ impl Network {
         Ok(())
     }
 
-    /// What `defs nodes` says of a machine's node.
-    pub fn told_of(&self, machine: Machine) -> Result<Value> {
-        let host = host(machine);
-        let mut nodes = self.user.events(&["nodes"])?.into_iter();
-        nodes.find(|node| node["host"] == host).with_context(|| format!("a node at {machine:?}"))
+    /// What `defs nodes` says of each machine's node.
+    pub fn told(&self) -> Result<BTreeMap<Machine, Value>> {
+        let machine_of = |node: &Value| node["host"].as_str()?.strip_prefix("host-")?.parse().ok();
+        let nodes = self.user.events(&["nodes"])?.into_iter();
+        Ok(nodes.filter_map(|node| Some((Machine(machine_of(&node)?), node))).collect())
     }
 
-    /// Where the node of this id runs.
-    pub fn machine_of(&self, id: &Value) -> Result<Machine> {
-        let nodes = self.user.events(&["nodes"])?;
-        let node = nodes.iter().find(|node| node["id"] == *id);
-        let machine =
-            node.and_then(|node| node["host"].as_str()?.strip_prefix("host-")?.parse().ok());
-        machine.map(Machine).with_context(|| format!("no machine runs {id}"))
+    /// The machines of each pair, the lower number first.
+    pub fn pairs(&self) -> Result<BTreeMap<String, [Machine; 2]>> {
+        let told = self.told()?;
+        let machine_of = |id: &Value| {
+            let known = told.iter().find(|(_, node)| node["id"] == *id);
+            known.map(|(machine, _)| *machine).with_context(|| format!("no machine runs {id}"))
+        };
+        let members = |pair: Value| {
+            let [one, other] = ["primary", "mirror"].map(|member| machine_of(&pair[member]["id"]));
+            let (one, other) = (one?, other?);
+            let id = pair["id"].as_str().context("a pair has an id")?.to_owned();
+            Ok((id, [one.min(other), one.max(other)]))
+        };
+        self.user.pairs()?.into_iter().map(members).collect()
     }
 
     /// Waits until there are so many pairs, all of them healthy.

@@ -1,0 +1,100 @@
+//! Nodes that nobody can dial, each behind a router of its own: one keeps its ports, one takes
+//! another for every peer, one lets nothing through but the way to one relay.
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use defs_e2e::lab::{Lab, Machine, Network, Router};
+use defs_e2e::{User, eventually, noise};
+
+/// Long enough for a busy machine; the conditions end the waits.
+const WITHIN: Duration = Duration::from_secs(90);
+
+/// The one through which the third hidden node is reached.
+const RELAY: Machine = Machine(1);
+
+const OPEN: [Machine; 3] = [RELAY, Machine(2), Machine(3)];
+
+const HIDDEN: [(u8, Router); 3] =
+    [(11, Router::PortRestricted), (12, Router::Symmetric), (13, Router::OnlyTo(RELAY))];
+
+/// Three nodes that can be dialled, two of which relay, each in a pair with one that can't.
+fn half_hidden(lab: Lab) -> Network {
+    let mut network = Network::new(lab, 100, &OPEN[..2]).unwrap();
+    for (name, value) in
+        [("DEFS_SUSPECT_AFTER", "2s"), ("DEFS_FAIL_AFTER", "4s"), ("DEFS_REPLACE_AFTER", "6s")]
+    {
+        network.set(name, value);
+    }
+    for (pairs, (open, (number, router))) in (1..).zip(OPEN.into_iter().zip(HIDDEN)) {
+        network.lab.machine(open.0).unwrap();
+        let hidden = network.lab.hidden(number, router).unwrap();
+        network.start(open, &OPEN[..2], OPEN[..2].contains(&open)).unwrap();
+        network.start(hidden, &OPEN[..2], false).unwrap();
+        // Two by two: those that can be dialled would be pairs of their own.
+        network.all_healthy(pairs, WITHIN).unwrap();
+    }
+    network
+}
+
+fn hidden() -> [Machine; 3] {
+    HIDDEN.map(|(number, _)| Machine(number))
+}
+
+/// How files are put that three pairs can take.
+const KINDS: [&[&str]; 3] = [
+    &["--mode", "file"],
+    &["--mode", "slice"],
+    &["--mode", "rs-size", "--data", "4", "--parity", "2"],
+];
+
+fn put_files(user: &User) -> Vec<(String, Vec<u8>)> {
+    let put = |(seed, options): (u64, &[&str])| {
+        let (name, bytes) = (options[1].to_owned(), noise(seed, 3_000_017));
+        user.put_bytes(&name, &bytes, options).unwrap();
+        (name, bytes)
+    };
+    (1..).zip(KINDS).map(put).collect()
+}
+
+fn all_are_equal(user: &User, files: &[(String, Vec<u8>)], when: &str) {
+    for (name, bytes) in files {
+        assert!(user.get_bytes(name).unwrap() == *bytes, "{name} differs {when}");
+    }
+}
+
+#[test]
+fn nodes_behind_routers_each_pair_with_one_that_can_be_dialled_and_outlive_it() {
+    let Some(lab) = Lab::new().unwrap() else { return };
+    let mut network = half_hidden(lab);
+    let told = network.told().unwrap();
+    for (machine, reach) in
+        OPEN.map(|it| (it, "open")).into_iter().chain(hidden().map(|it| (it, "hidden")))
+    {
+        let told = &told[&machine];
+        assert_eq!(told["reach"], reach, "{told}");
+        let is_relayed = told["addresses"].to_string().contains("/p2p-circuit");
+        assert_eq!(is_relayed, reach == "hidden", "{told}");
+    }
+    let before = network.pairs().unwrap();
+    let firsts: BTreeSet<_> = before.values().map(|[open, _]| *open).collect();
+    assert_eq!(firsts, BTreeSet::from(OPEN), "{before:?}");
+    let files = put_files(&network.user);
+    all_are_equal(&network.user, &files, "at first");
+    // Who is reached through the relay alone is left alone.
+    let [.., alone] = hidden();
+    let (pair, [gone, stays]) = before.into_iter().find(|(_, [_, it])| *it == alone).unwrap();
+    network.nodes.get_mut(&gone).unwrap().kill().unwrap();
+    all_are_equal(&network.user, &files, "while the hidden one is alone");
+    let comes = network.lab.machine(4).unwrap();
+    network.start(comes, &OPEN[..2], false).unwrap();
+    eventually("one that can be dialled is in the other's place", WITHIN, || {
+        network.pairs().is_ok_and(|pairs| pairs.get(&pair) == Some(&[comes, stays]))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{:#?}", network.user.pairs()));
+    network.all_healthy(3, WITHIN).unwrap();
+    // It took everything over: the hidden one isn't needed any more.
+    network.nodes.get_mut(&stays).unwrap().kill().unwrap();
+    all_are_equal(&network.user, &files, "from the new member alone");
+}
