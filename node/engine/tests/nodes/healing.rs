@@ -447,6 +447,7 @@ async fn a_spare_promises_itself_to_one_of_those_who_ask_at_once() {
         let record = PairRecord {
             epoch: Epoch(2),
             members: [pair.primary(), spare],
+            witnesses: vec![],
             previous: Some(pair.digest()),
             ..pair.clone()
         };
