@@ -89,7 +89,7 @@ impl Machine {
 
 impl Lab {
     /// Two switches without machines. `None`, and words about it, where this system gives no
-    /// namespaces; continuous integration must.
+    /// namespaces.
     pub fn new() -> Result<Option<Self>> {
         if let Err(error) = can_be_made() {
             let needs = "this test needs root, ip (iproute2) and nft (nftables)";
@@ -205,7 +205,13 @@ fn can_be_made() -> Result<()> {
     if !getuid().is_root() {
         bail!("this user is not root");
     }
-    Ok(())
+    // What the kernel refuses is known only when it was tried.
+    let probe = format!("defs{}probe", std::process::id());
+    let tried = run(&format!("ip netns add {probe}"))
+        .and_then(|()| run(&format!("ip -n {probe} link add near type bridge")))
+        .and_then(|()| run(&format!("ip netns exec {probe} nft add table ip nat")));
+    drop(run(&format!("ip netns del {probe}")));
+    tried
 }
 
 /// Ends what still runs in a namespace of this laboratory.

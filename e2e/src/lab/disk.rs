@@ -13,8 +13,7 @@ use super::shell::{skipped, told_by};
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts it. `None`, and words about it, where this process may not; continuous
-    /// integration must.
+    /// Mounts it. `None`, and words about it, where this process may not.
     pub fn mount(folder: &Path, size: &str) -> Result<Option<Self>> {
         fs::create_dir_all(folder)?;
         let at = folder.to_str().context("a Unicode path")?;
