@@ -211,6 +211,8 @@ struct Census {
     /// elsewhere only so. Else one liar would keep every stripe from being repaired, and what
     /// is left of a put that failed, until it expires.
     sure: BTreeMap<ShardIndex, PairId>,
+    /// What both members of a pair say that they hold, and were not told yet to keep.
+    to_keep: BTreeMap<ShardIndex, PairId>,
     /// What is gone for good, as far as can be said.
     missing: BTreeSet<ShardIndex>,
     /// Pairs that did not answer and are not lost.
@@ -235,6 +237,8 @@ struct Told {
     held: BTreeSet<ShardIndex>,
     /// What both say, and that its owner wants it kept.
     sure: BTreeSet<ShardIndex>,
+    /// What both say, whether they were told to keep it or not.
+    both: BTreeSet<ShardIndex>,
     tombstones: Vec<Signed<Tombstone>>,
 }
 
@@ -409,10 +413,11 @@ impl<W: World> Engine<W> {
         let Some(commit) = stored.state.commit.clone() else { return Ok(false) };
         let descriptor = &stored.head.descriptor.body;
         let data = descriptor.geometry.data();
-        let census = self.census(&need, &stored).await.map_err(failed)?;
+        let mut census = self.census(&need, &stored).await.map_err(failed)?;
         if census.is_deleted {
             return Ok(false);
         }
+        self.keep_all(&mut census, &commit).await;
         for index in need.lost.keys().filter(|index| !census.missing.contains(index)) {
             self.bad.is_whole(&ShardKey { stripe: need.stripe, index: *index });
             if let Some(pair) = census.sure.get(index) {
@@ -440,11 +445,33 @@ impl<W: World> Engine<W> {
         Ok(true)
     }
 
+    /// Tells pairs to keep what both their members have already: whoever rebuilt it was cut off
+    /// before it could.
+    async fn keep_all(&self, census: &mut Census, commit: &Signed<Commit>) {
+        let wanted = |(index, _): &(&ShardIndex, &PairId)| census.missing.contains(index);
+        let to_keep: Vec<_> =
+            census.to_keep.iter().filter(wanted).map(|(index, pair)| (*index, *pair)).collect();
+        for (index, pair) in to_keep {
+            match self.tell_to_keep(pair, index, commit).await {
+                Ok(()) => {
+                    census.missing.remove(&index);
+                    census.sure.insert(index, pair);
+                }
+                Err(refusal) => tracing::debug!(%pair, %index, %refusal, "not kept"),
+            }
+        }
+    }
+
     /// Where what is missing may go.
     fn placement(&self, descriptor: &StripeDescriptor, census: &Census) -> Placement {
         let geometry = descriptor.geometry;
+        // Half of what a put or a rebuild left may lie there: the same shard may come again.
+        let is_there = |index: &ShardIndex| !census.missing.contains(index);
+        let held = census.held.iter().map(|(pair, held)| {
+            (*pair, held.iter().copied().filter(is_there).collect::<BTreeSet<_>>())
+        });
         let spread = placement::Stripe {
-            held: census.held.clone(),
+            held: held.collect(),
             lost: census.missing.clone(),
             bound: descriptor.per_pair.into(),
             spare_shards: u32::try_from(geometry.total() - geometry.data()).unwrap_or(0),
@@ -517,7 +544,7 @@ impl<W: World> Engine<W> {
             others.map(|record| self.ask_about(record, stored)).collect();
         let answers: Vec<_> = asking.collect().await;
         for told in answers {
-            let Some(Told { pair, held, sure, tombstones }) = told else {
+            let Some(Told { pair, held, sure, both, tombstones }) = told else {
                 census.silent += 1;
                 continue;
             };
@@ -534,6 +561,8 @@ impl<W: World> Engine<W> {
             let held: BTreeSet<_> = held.into_iter().take(bound).collect();
             let is_told = |index: &ShardIndex| self.hints.moved(stripe, *index) == Some(pair);
             let moved = held.iter().copied().filter(is_told);
+            let to_keep = both.difference(&sure).take(bound).map(|index| (*index, pair));
+            census.to_keep.extend(to_keep);
             census.sure.extend(sure.into_iter().take(bound).chain(moved).map(|it| (it, pair)));
             if !held.is_empty() {
                 census.held.entry(pair).or_default().extend(held);
@@ -550,7 +579,7 @@ impl<W: World> Engine<W> {
             .members
             .map(|member| self.call_within(member, Request::StripeStatus { stripe }, within));
         let mut said: Vec<BTreeSet<ShardIndex>> = Vec::new();
-        let mut sure: Vec<BTreeSet<ShardIndex>> = Vec::new();
+        let mut sure = 0;
         let mut tombstones = Vec::new();
         for answer in futures::future::join_all(asking).await {
             let Ok(Response::Stripe { indices, commit, tombstone }) =
@@ -558,19 +587,17 @@ impl<W: World> Engine<W> {
             else {
                 continue;
             };
-            let indices: BTreeSet<_> = indices.into_iter().collect();
-            if commit.is_some_and(|commit| self.is_genuine(&commit, stored)) {
-                sure.push(indices.clone());
-            }
-            said.push(indices);
+            sure += usize::from(commit.is_some_and(|commit| self.is_genuine(&commit, stored)));
+            said.push(indices.into_iter().collect());
             tombstones.extend(tombstone);
         }
-        let both = match sure.as_slice() {
+        let both: BTreeSet<_> = match said.as_slice() {
             [one, other] => one.intersection(other).copied().collect(),
             _ => BTreeSet::new(),
         };
         let held = said.iter().flatten().copied().collect();
-        let told = Told { pair: record.pair, held, sure: both, tombstones };
+        let sure = if sure == 2 { both.clone() } else { BTreeSet::new() };
+        let told = Told { pair: record.pair, held, sure, both, tombstones };
         (!said.is_empty()).then_some(told)
     }
 
@@ -824,10 +851,21 @@ impl<W: World> Engine<W> {
         if members != record.members || !receipts.iter().all(|one| self.is_genuine_receipt(one)) {
             return Err(refuse(Reason::Degraded, "the pair's receipts are not its members'"));
         }
+        self.tell_to_keep(pair, index, commit).await?;
+        Ok(receipts)
+    }
+
+    async fn tell_to_keep(
+        &self,
+        pair: PairId,
+        index: ShardIndex,
+        commit: &Signed<Commit>,
+    ) -> Result<(), Refusal> {
+        let primary = self.known_pair(&pair)?.primary();
         let stripes = vec![KeepStripe { commit: commit.clone(), indices: vec![index] }];
         let kept = self.to_primary(primary, Request::Commit { stripes, both: true }, Body::empty());
         match kept.await? {
-            Response::Held(held) if held == [true] => Ok(receipts),
+            Response::Held(held) if held == [true] => Ok(()),
             _ => Err(refuse(Reason::Degraded, "the pair did not keep the shard")),
         }
     }
