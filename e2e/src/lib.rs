@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
@@ -52,6 +52,13 @@ impl Ran {
         bail!("exit code {:?}\n{}\n{}", self.code, String::from_utf8_lossy(&self.out), self.err)
     }
 }
+
+/// How files are put that three pairs can take.
+const KINDS: [&[&str]; 3] = [
+    &["--mode", "file"],
+    &["--mode", "slice"],
+    &["--mode", "rs-size", "--data", "4", "--parity", "2"],
+];
 
 impl User {
     /// A user with a key and no nodes.
@@ -205,6 +212,24 @@ impl User {
     /// Gets a file by its name through the standard output.
     pub fn get_bytes(&self, name: &str) -> Result<Vec<u8>> {
         Ok(self.run(&["get", name, "-o", "-"])?.succeeded()?.out)
+    }
+
+    /// Puts a file in each way that three pairs can take; answers names and bytes.
+    pub fn put_of_each_kind(&self, length: usize) -> Result<Vec<(String, Vec<u8>)>> {
+        let put = |(seed, options): (u64, &[&str])| {
+            let (name, bytes) = (options[1].to_owned(), noise(seed, length));
+            self.put_bytes(&name, &bytes, options)?;
+            Ok((name, bytes))
+        };
+        (1..).zip(KINDS).map(put).collect()
+    }
+
+    /// Gets every file and compares it with what was put.
+    pub fn gets_all(&self, files: &[(String, Vec<u8>)], when: &str) -> Result<()> {
+        for (name, bytes) in files {
+            ensure!(self.get_bytes(name)? == *bytes, "{name} differs {when}");
+        }
+        Ok(())
     }
 }
 

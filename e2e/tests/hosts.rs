@@ -42,33 +42,11 @@ fn epochs(pairs: &[Value]) -> BTreeMap<String, u64> {
     pairs.iter().map(epoch).collect()
 }
 
-/// How files are put that three pairs can take.
-const KINDS: [&[&str]; 3] = [
-    &["--mode", "file"],
-    &["--mode", "slice"],
-    &["--mode", "rs-size", "--data", "4", "--parity", "2"],
-];
-
-fn put_files(user: &User) -> Vec<(String, Vec<u8>)> {
-    let put = |(seed, options): (u64, &[&str])| {
-        let (name, bytes) = (options[1].to_owned(), noise(seed, 3 * MIB + 17));
-        user.put_bytes(&name, &bytes, options).unwrap();
-        (name, bytes)
-    };
-    (1..).zip(KINDS).map(put).collect()
-}
-
-fn all_are_equal(user: &User, files: &[(String, Vec<u8>)], when: &str) {
-    for (name, bytes) in files {
-        assert!(user.get_bytes(name).unwrap() == *bytes, "{name} differs {when}");
-    }
-}
-
 #[test]
 fn the_larger_part_of_a_cut_network_heals_and_who_was_cut_off_comes_back_as_a_spare() {
     let Some(lab) = Lab::new().unwrap() else { return };
     let mut network = network_of(lab, 7);
-    let files = put_files(&network.user);
+    let files = network.user.put_of_each_kind(3 * MIB + 17).unwrap();
     let before = network.user.pairs().unwrap();
     let told = network.told().unwrap();
     // Not the one at which the invite lies.
@@ -81,7 +59,7 @@ fn the_larger_part_of_a_cut_network_heals_and_who_was_cut_off_comes_back_as_a_sp
         .map(|(machine, node)| (*machine, node["id"].clone()))
         .unzip();
     network.lab.move_to(Side::Far, &cut_off).unwrap();
-    all_are_equal(&network.user, &files, "at once after the cut");
+    network.user.gets_all(&files, "at once after the cut").unwrap();
     // The smaller part gets a node that could take a place.
     let temptation = network.lab.machine(50).unwrap();
     network.lab.move_to(Side::Far, &[temptation]).unwrap();
@@ -103,7 +81,7 @@ fn the_larger_part_of_a_cut_network_heals_and_who_was_cut_off_comes_back_as_a_sp
     eventually("a spare is in the place of one that was cut off", WITHIN, || healed().is_some())
         .unwrap_or_else(|error| panic!("{error:#}\n{:#?}", network.user.pairs()));
     let healed = healed().unwrap();
-    all_are_equal(&network.user, &files, "in the larger part");
+    network.user.gets_all(&files, "in the larger part").unwrap();
     // As long as it took there, nothing has changed here.
     let cut_off_user = network.lab.user(cut_off[0], &cut_off[..1]).unwrap();
     eventually("the smaller part knows of the node that came", WITHIN, || {
@@ -126,7 +104,7 @@ fn the_larger_part_of_a_cut_network_heals_and_who_was_cut_off_comes_back_as_a_sp
     let in_pairs: BTreeSet<_> = in_pairs.iter().flat_map(members).map(Value::to_string).collect();
     assert_eq!(in_pairs.len(), 6);
     assert!(!in_pairs.contains(&replaced.to_string()));
-    all_are_equal(&network.user, &files, "after the cut has ended");
+    network.user.gets_all(&files, "after the cut has ended").unwrap();
 }
 
 /// What a put that asks nodes in vain says of it, and how it ended.
@@ -165,7 +143,7 @@ fn a_full_disk_takes_nothing_more_loses_nothing_and_is_of_use_again_when_files_g
     let refused = put_and_tell(&user, "wide", &files[0].1, &wide);
     assert_eq!(refused.code, Some(5), "{}", refused.err);
     assert!(refused.err.contains("4 are open, 1 others have no room"), "{}", refused.err);
-    all_are_equal(&user, &files, "while a disk is full");
+    user.gets_all(&files, "while a disk is full").unwrap();
     let kept = files.split_off(files.len() - 2);
     for (name, _) in &files {
         user.run(&["rm", name]).unwrap().succeeded().unwrap();
@@ -175,6 +153,6 @@ fn a_full_disk_takes_nothing_more_loses_nothing_and_is_of_use_again_when_files_g
     })
     .unwrap();
     assert!(user.get_bytes("wide").unwrap() == files[0].1);
-    all_are_equal(&user, &kept, "at the end");
+    user.gets_all(&kept, "at the end").unwrap();
     assert_eq!(user.pids().unwrap(), pids, "a node ended");
 }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use defs_e2e::eventually;
 use defs_e2e::lab::{Lab, Machine, Network, Router};
-use defs_e2e::{User, eventually, noise};
 use serde_json::Value;
 
 /// Long enough for a busy machine; the conditions end the waits.
@@ -43,28 +43,6 @@ fn hidden() -> [Machine; 3] {
     HIDDEN.map(|(number, _)| Machine(number))
 }
 
-/// How files are put that three pairs can take.
-const KINDS: [&[&str]; 3] = [
-    &["--mode", "file"],
-    &["--mode", "slice"],
-    &["--mode", "rs-size", "--data", "4", "--parity", "2"],
-];
-
-fn put_files(user: &User) -> Vec<(String, Vec<u8>)> {
-    let put = |(seed, options): (u64, &[&str])| {
-        let (name, bytes) = (options[1].to_owned(), noise(seed, 3_000_017));
-        user.put_bytes(&name, &bytes, options).unwrap();
-        (name, bytes)
-    };
-    (1..).zip(KINDS).map(put).collect()
-}
-
-fn all_are_equal(user: &User, files: &[(String, Vec<u8>)], when: &str) {
-    for (name, bytes) in files {
-        assert!(user.get_bytes(name).unwrap() == *bytes, "{name} differs {when}");
-    }
-}
-
 #[test]
 fn nodes_behind_routers_each_pair_with_one_that_can_be_dialled_and_outlive_it() {
     let Some(lab) = Lab::new().unwrap() else { return };
@@ -86,13 +64,13 @@ fn nodes_behind_routers_each_pair_with_one_that_can_be_dialled_and_outlive_it() 
     let before = network.pairs().unwrap();
     let firsts: BTreeSet<_> = before.values().map(|[open, _]| *open).collect();
     assert_eq!(firsts, BTreeSet::from(OPEN), "{before:?}");
-    let files = put_files(&network.user);
-    all_are_equal(&network.user, &files, "at first");
+    let files = network.user.put_of_each_kind(3_000_017).unwrap();
+    network.user.gets_all(&files, "at first").unwrap();
     // Who is reached through the relay alone is left alone.
     let [.., alone] = hidden();
     let (pair, [gone, stays]) = before.into_iter().find(|(_, [_, it])| *it == alone).unwrap();
     network.nodes.get_mut(&gone).unwrap().kill().unwrap();
-    all_are_equal(&network.user, &files, "while the hidden one is alone");
+    network.user.gets_all(&files, "while the hidden one is alone").unwrap();
     let comes = network.lab.machine(4).unwrap();
     network.start(comes, &OPEN[..2], false).unwrap();
     eventually("one that can be dialled is in the other's place", WITHIN, || {
@@ -102,5 +80,5 @@ fn nodes_behind_routers_each_pair_with_one_that_can_be_dialled_and_outlive_it() 
     network.all_healthy(3, WITHIN).unwrap();
     // It took everything over: the hidden one isn't needed any more.
     network.nodes.get_mut(&stays).unwrap().kill().unwrap();
-    all_are_equal(&network.user, &files, "from the new member alone");
+    network.user.gets_all(&files, "from the new member alone").unwrap();
 }
