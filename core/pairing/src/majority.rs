@@ -2,6 +2,7 @@
 //! last agreed membership answers it. Who sees fewer is himself the one cut off, and
 //! heals nothing.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -69,6 +70,9 @@ pub struct TooFast {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Agreed {
     members: BTreeMap<NodeId, Labels>,
+    /// The members on each host. A host's name counts within its zone, a zone's within its
+    /// region.
+    hosts: BTreeMap<Labels, BTreeSet<NodeId>>,
     /// When members were replaced, within the last shrink window.
     replaced: VecDeque<Duration>,
 }
@@ -77,12 +81,30 @@ impl Agreed {
     /// The membership of these admitted nodes.
     #[must_use]
     pub fn new(members: impl IntoIterator<Item = (NodeId, Labels)>) -> Self {
-        Self { members: members.into_iter().collect(), replaced: VecDeque::new() }
+        let mut agreed = Self::default();
+        for (node, labels) in members {
+            agreed.admit(node, labels);
+        }
+        agreed
     }
 
     /// Counts an admitted node from now on.
     pub fn admit(&mut self, node: NodeId, labels: Labels) {
-        self.members.insert(node, labels);
+        if self.members.get(&node) != Some(&labels) {
+            self.forget(&node);
+            self.hosts.entry(labels.clone()).or_default().insert(node);
+            self.members.insert(node, labels);
+        }
+    }
+
+    fn forget(&mut self, node: &NodeId) {
+        let Some(labels) = self.members.remove(node) else { return };
+        if let Entry::Occupied(mut host) = self.hosts.entry(labels) {
+            host.get_mut().remove(node);
+            if host.get().is_empty() {
+                host.remove();
+            }
+        }
     }
 
     /// Counts `node` no more. Replacements by the nodes themselves wait for their turn;
@@ -94,7 +116,7 @@ impl Agreed {
         if why == Leave::Replaced {
             self.spend(now)?;
         }
-        self.members.remove(node);
+        self.forget(node);
         Ok(())
     }
 
@@ -119,12 +141,13 @@ impl Agreed {
     /// What is reachable now, by nodes and by hosts. A node reaches itself.
     #[must_use]
     pub fn standing(&self, freeze: FreezeAt, reaches: impl Fn(&NodeId) -> bool) -> Standing {
-        let hosts: BTreeSet<_> = self.members.values().map(machine).collect();
-        let reached: Vec<_> = self.members.iter().filter(|(node, _)| reaches(node)).collect();
-        let reached_hosts: BTreeSet<_> =
-            reached.iter().map(|(_, labels)| machine(labels)).collect();
-        let nodes = Count { reached: reached.len(), all: self.members.len() };
-        let hosts = Count { reached: reached_hosts.len(), all: hosts.len() };
+        let mut nodes = Count { reached: 0, all: self.members.len() };
+        let mut hosts = Count { reached: 0, all: self.hosts.len() };
+        for members in self.hosts.values() {
+            let reached = members.iter().filter(|node| reaches(node)).count();
+            nodes.reached = nodes.reached.saturating_add(reached);
+            hosts.reached = hosts.reached.saturating_add(usize::from(reached > 0));
+        }
         Standing { nodes, hosts, freeze }
     }
 
@@ -149,11 +172,6 @@ impl Agreed {
             }
         }
     }
-}
-
-/// A host's name counts within its zone, a zone's within its region.
-fn machine(labels: &Labels) -> [&str; 3] {
-    [&labels.region, &labels.zone, &labels.host]
 }
 
 /// So many of so many.

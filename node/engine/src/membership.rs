@@ -117,6 +117,8 @@ pub(crate) struct Membership {
 #[derive(Debug, Default)]
 struct State {
     cards: BTreeMap<NodeId, Known>,
+    /// How often a node came, or stood elsewhere than before.
+    moves: u64,
     pairs: BTreeMap<PairId, SignedPairRecord>,
     own: Option<PairId>,
     /// When this node learnt that a pair's members had changed, by the lease clock.
@@ -188,11 +190,13 @@ impl Membership {
         if news == News::Stale {
             return news;
         }
-        let moved = state.cards.get(&node).is_none_or(|known| {
-            known.card.card.addresses != card.card.addresses
-                || known.card.card.labels != card.card.labels
-        });
-        if moved && heard.is_some() {
+        let known = state.cards.get(&node).map(|known| &known.card.card);
+        let stands_elsewhere = known.is_none_or(|known| known.labels != card.card.labels);
+        let moved = known.is_none_or(|known| known.addresses != card.card.addresses);
+        if stands_elsewhere {
+            state.moves = state.moves.wrapping_add(1);
+        }
+        if (moved || stands_elsewhere) && heard.is_some() {
             state.dirty_cards.insert(node);
         }
         state.cards.insert(node, Known { card, heard });
@@ -344,6 +348,12 @@ impl Membership {
         self.lock().changed.insert(pair, at);
     }
 
+    /// How often a node came, or stood elsewhere than before: when that grows,
+    /// [`Self::places`] has news.
+    pub(crate) fn moves(&self) -> u64 {
+        self.lock().moves
+    }
+
     /// Where every admitted node stands.
     pub(crate) fn places(&self) -> Vec<(NodeId, Labels)> {
         let state = self.lock();
@@ -365,6 +375,14 @@ impl Membership {
         let state = self.lock();
         let mut pairs = state.pairs.values();
         pairs.find(|pair| pair.record.role_of(node).is_some()).map(|pair| pair.record.pair)
+    }
+
+    /// The zone of the pair's primary, as far as that is known: its region and its name.
+    pub(crate) fn zone_of(&self, pair: &PairId) -> Option<(String, String)> {
+        let state = self.lock();
+        let primary = state.pairs.get(pair)?.record.primary();
+        let labels = &state.cards.get(&primary)?.card.card.labels;
+        Some((labels.region.clone(), labels.zone.clone()))
     }
 
     /// Pairs of which both members are heard and ready.

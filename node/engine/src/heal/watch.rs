@@ -32,8 +32,8 @@ struct State {
     conclusions: Vec<Change>,
     /// Since when the pair has fewer witnesses than it could have.
     short_since: Option<Duration>,
-    /// How much of the membership was heard, and when that was looked at.
-    standing: Option<(Duration, Standing)>,
+    /// How often nodes had come or moved when that was last taken in.
+    moves: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -95,48 +95,36 @@ impl Watch {
         let left = state.agreed.leave(node, why, now).is_ok();
         if left {
             state.left.insert(*node);
-            state.standing = None;
         }
         left
     }
 }
 
 impl<W: World> Engine<W> {
-    /// How much of the agreed membership this node hears. That goes over all of it, and is
-    /// asked several times in a heartbeat: it may be a quarter of one old.
+    /// How much of the agreed membership this node hears.
     pub(crate) fn standing(&self) -> Standing {
-        let fresh = self.config.timings.watch.heartbeat() / 4;
-        let now = self.clock.elapsed();
-        let known = self.watch.lock().standing;
-        match known.filter(|(at, _)| now.saturating_sub(*at) < fresh) {
-            Some((_, standing)) => standing,
-            None => self.look_around(now),
-        }
-    }
-
-    fn look_around(&self, now: Duration) -> Standing {
-        let patience = self.config.timings.card_stale;
-        let alive = self.membership.alive(now, patience);
-        let known = self.membership.places();
+        let (now, patience) = (self.clock.elapsed(), self.config.timings.card_stale);
+        let (alive, moves) = (self.membership.alive(now, patience), self.membership.moves());
         let mut state = self.watch.lock();
-        let State { agreed, left, .. } = &mut *state;
+        let State { agreed, left, moves: known, .. } = &mut *state;
+        let away = left.len();
         left.retain(|node| !alive.contains(node));
-        for (node, labels) in known {
-            if !left.contains(&node) {
-                agreed.admit(node, labels);
+        if *known != Some(moves) || left.len() != away {
+            *known = Some(moves);
+            agreed.admit(self.me, self.config.labels.clone());
+            for (node, labels) in self.membership.places() {
+                if !left.contains(&node) {
+                    agreed.admit(node, labels);
+                }
             }
         }
-        agreed.admit(self.me, self.config.labels.clone());
-        let standing =
-            agreed.standing(FreezeAt::HALF, |node| *node == self.me || alive.contains(node));
-        state.standing = Some((now, standing));
-        standing
+        agreed.standing(FreezeAt::HALF, |node| *node == self.me || alive.contains(node))
     }
 
     /// One look at the partner. Has to come every heartbeat, so nothing here waits.
     pub(crate) fn look(&self) {
         let now = self.clock.elapsed();
-        let standing = self.look_around(now);
+        let standing = self.standing();
         self.metrics.healing_frozen.set(u64::from(!standing.may_heal()));
         let own = self.membership.own_pair().map(|own| own.record);
         let changes = self.conclude(own, standing, now);
