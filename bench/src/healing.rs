@@ -87,10 +87,7 @@ impl Network {
     }
 
     fn is_safe(&self) -> bool {
-        self.why().is_ok_and(|why| {
-            why["survivesPairs"].as_u64() >= Some(1)
-                && why["missing"].as_object().is_some_and(serde_json::Map::is_empty)
-        })
+        self.why().is_ok_and(|why| is_safe(&why))
     }
 
     /// Reads the probe once.
@@ -100,6 +97,31 @@ impl Network {
         ensure!(got.len() == PROBE, "the probe came back with {} bytes", got.len());
         Ok(began.elapsed())
     }
+}
+
+/// Whether every piece of the file is there, and one pair may be lost.
+fn is_safe(why: &Value) -> bool {
+    why["survivesPairs"].as_u64() >= Some(1)
+        && why["missing"].as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// What was said of the time left, and when, since a repair began.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    at: Duration,
+    left: Duration,
+}
+
+/// By how much of the time that was really left the middle word was off, in percent. The last
+/// second doesn't count: it is about as long as looking takes.
+fn off(said: &[Said], took: Duration) -> Option<f64> {
+    let one_off = |said: &Said| {
+        let left = took.checked_sub(said.at).filter(|left| *left >= Duration::from_secs(1))?;
+        Some(100.0 * (said.left.as_secs_f64() / left.as_secs_f64() - 1.0).abs())
+    };
+    let mut off: Vec<_> = said.iter().filter_map(one_off).collect();
+    off.sort_by(f64::total_cmp);
+    off.get(off.len() / 2).copied()
 }
 
 pub(crate) fn measure(size: Size) -> Result<Vec<Row>> {
@@ -169,8 +191,17 @@ fn rebuild(network: &Network) -> Result<Vec<Row>> {
         network.why().is_ok_and(|why| why["lostPairs"].as_array().is_some_and(|l| !l.is_empty()))
     })?;
     let began = Instant::now();
-    eventually("all is rebuilt", WITHIN, || network.is_safe())?;
-    let took = began.elapsed().as_secs_f64();
+    let mut said = Vec::new();
+    eventually("all is rebuilt", WITHIN, || {
+        let at = began.elapsed();
+        let Ok(why) = network.why() else { return false };
+        let left = why["etaMs"].as_u64().map(Duration::from_millis);
+        said.extend(left.filter(|left| !left.is_zero()).map(|left| Said { at, left }));
+        is_safe(&why)
+    })?;
+    let took = began.elapsed();
+    let off = off(&said, took);
+    let took = took.as_secs_f64();
     let after = network.why()?;
     let grown = |field: &str| {
         let of = |why: &Value| why[field].as_u64().unwrap_or(0);
@@ -179,12 +210,16 @@ fn rebuild(network: &Network) -> Result<Vec<Row>> {
     let (read, rebuilt) = (grown("bytesRead"), grown("bytesRebuilt"));
     ensure!(rebuilt > 0.0, "nothing was rebuilt");
     let name = format!("a lost pair is rebuilt, {} in 10+4", network.size);
-    Ok(vec![
+    let mut rows = vec![
         Row::new(name, rebuilt / took.max(1e-3) / 1e6, "MB/s"),
         Row::new("a lost pair is rebuilt", took, "s"),
         Row::new("read for each byte rebuilt", read / rebuilt, "bytes")
             .wanted(Wanted::AtMost(10.0 * 1.02)),
-    ])
+    ];
+    rows.extend(off.map(|off| {
+        Row::new("the time left as told, off by", off, "%").wanted(Wanted::AtMost(20.0))
+    }));
+    Ok(rows)
 }
 
 /// What a reader notices while a pair dies and is rebuilt.
@@ -232,6 +267,18 @@ mod tests {
         assert_eq!(within(&times, 100), Duration::from_millis(200));
         assert_eq!(within(&times[..1], 99), Duration::from_millis(200));
         assert_eq!(within(&[], 99), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_forecast_is_off_by_the_middle_of_what_was_said() {
+        let said = |at, left| {
+            let [at, left] = [at, left].map(Duration::from_secs);
+            Said { at, left }
+        };
+        let took = Duration::from_secs(10);
+        let all = [said(0, 15), said(5, 5), said(6, 5), said(10, 100)];
+        assert_eq!(off(&all, took), Some(25.0));
+        assert_eq!(off(&all[3..], took), None);
     }
 
     #[test]

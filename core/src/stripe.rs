@@ -158,6 +158,15 @@ impl ShardHead {
     pub fn shard_id(&self) -> ShardId {
         self.descriptor.body.shards[usize::from(self.index.0)]
     }
+
+    /// The same, but that it watches the sibling `index`, if it does, at `pair`.
+    #[must_use]
+    pub fn watching_at(&self, index: ShardIndex, pair: PairId) -> Self {
+        let mut head = self.clone();
+        let of_it = head.watched.iter_mut().filter(|watched| watched.index == index);
+        of_it.for_each(|watched| watched.pair = pair);
+        head
+    }
 }
 
 impl Format for ShardHead {

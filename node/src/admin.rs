@@ -176,7 +176,7 @@ impl Node {
             syncing: self.engine.status().is_syncing,
             lost_pairs: self.engine.losses().into_iter().map(lost).collect(),
             queued: progress.queued as u64,
-            current_stripe_id: progress.current.map(|stripe| stripe.full()).unwrap_or_default(),
+            current_stripe_ids: progress.current.iter().map(StripeId::full).collect(),
             stripes_done: progress.stripes_done,
             shards_rebuilt: progress.shards_rebuilt,
             bytes_rebuilt: progress.bytes_rebuilt,

@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use defs_codec::stripe::CodedStripe;
 use defs_codec::{
     SealingKey, Share, StripeSecret, Terms, UnsealedShard, combine, crc32, encode, open_into,
-    rebuild_shard, restore, seal_into, seal_stripe,
+    rebuild_shards, restore, seal_into, seal_stripe,
 };
 use defs_core::digest::shard_id;
 use defs_core::geometry::Geometry;
@@ -100,7 +100,10 @@ fn stripes(bench: &mut Criterion) {
     };
     let parts: Vec<_> = (4..14).map(part).collect();
     group.bench_function("rebuild one shard", |bench| {
-        bench.iter(|| rebuild_shard(&stripe.descriptor, &parts, ShardIndex(0)));
+        bench.iter(|| rebuild_shards(&stripe.descriptor, &parts, &[ShardIndex(0)]));
+    });
+    group.bench_function("rebuild three shards", |bench| {
+        bench.iter(|| rebuild_shards(&stripe.descriptor, &parts, &[0, 1, 2].map(ShardIndex)));
     });
     group.finish();
 }

@@ -136,35 +136,45 @@ pub fn restore(
     Ok(padded)
 }
 
-/// Shard `wanted`, data or parity, bit for bit as [`encode`] gave it. The shards may also be
-/// the same range of each shard, if it starts at a multiple of 64 and ends at one or with
-/// the shard: then that range of `wanted` is rebuilt.
+/// The shards `wanted`, data or parity, in that order and bit for bit as [`encode`] gave them.
+/// However many there are, the others are decoded once. The shards may also be the same range
+/// of each shard, if it starts at a multiple of 64 and ends at one or with the shard: then that
+/// range of those wanted is rebuilt.
 pub fn rebuild(
     geometry: Geometry,
     shard_length: u64,
     shards: &[(ShardIndex, &[u8])],
-    wanted: ShardIndex,
-) -> Result<Vec<u8>, RestoreError> {
-    if !geometry.has(wanted) {
-        return Err(RestoreError::IndexOutside(wanted));
+    wanted: &[ShardIndex],
+) -> Result<Vec<Vec<u8>>, RestoreError> {
+    if let Some(outside) = wanted.iter().find(|index| !geometry.has(**index)) {
+        return Err(RestoreError::IndexOutside(*outside));
     }
     let present = Present::new(geometry, shard_length, shards)?;
-    let place = usize::from(wanted.0);
-    if let Some(shard) = present.by_index[place] {
-        return Ok(shard.to_vec());
-    }
-    if place < geometry.data() {
-        let mut shard = Vec::with_capacity(present.length);
-        present.decode(|data, _, restored| {
-            if data == place {
-                shard.extend_from_slice(restored);
-            }
-        });
-        return Ok(shard);
+    let places = || wanted.iter().map(|index| usize::from(index.0));
+    let is_missing = |place: &usize| present.by_index[*place].is_none();
+    if places().filter(is_missing).all(|place| place < geometry.data()) {
+        let mut rebuilt: Vec<_> = places()
+            .map(|place| match present.by_index[place] {
+                Some(shard) => shard.to_vec(),
+                None => Vec::with_capacity(present.length),
+            })
+            .collect();
+        if places().any(|place| is_missing(&place)) {
+            present.decode(|data, _, restored| {
+                let of_it = rebuilt.iter_mut().zip(places()).filter(|(_, place)| *place == data);
+                of_it.for_each(|(shard, _)| shard.extend_from_slice(restored));
+            });
+        }
+        return Ok(rebuilt);
     }
     let data = restore(geometry, shard_length.saturating_mul(geometry.data() as u64), shards)?;
     let data: Vec<_> = data.chunks_exact(present.length).collect();
-    Ok(parity_of(geometry, &data).swap_remove(place - geometry.data()))
+    let parity = parity_of(geometry, &data);
+    let shard = |place: usize| match place.checked_sub(geometry.data()) {
+        None => data[place].to_vec(),
+        Some(place) => parity[place].clone(),
+    };
+    Ok(places().map(shard).collect())
 }
 
 /// The m parity shards of k ≥ 2 equal data shards; m ≥ 1.

@@ -3,8 +3,8 @@
 //! them together. Pure functions of their arguments: no I/O, no clock, no randomness.
 //!
 //! An owner seals a slice under a slice key ([`seal`]), codes the result and seals each
-//! shard ([`stripe`]). Any k holders can rebuild a lost shard bit for bit with
-//! [`rebuild_shard`], which needs no key of the owner's.
+//! shard ([`stripe`]). Any k holders can rebuild lost shards bit for bit with
+//! [`rebuild_shards`], which needs no key of the owner's.
 
 pub mod checksum;
 pub mod erasure;
@@ -18,7 +18,7 @@ pub mod stripe;
 pub use checksum::crc32;
 pub use erasure::{RestoreError, Shards, encode, rebuild, restore};
 pub use keys::{SealingKey, derive};
-pub use repair::{RebuildError, check_part, rebuild_shard};
+pub use repair::{RebuildError, check_part, rebuild_shards};
 pub use seal::{
     OpenError, SealedPart, open, open_append, open_in_place, open_into, open_pieces_into,
     open_range, seal, seal_into,

@@ -1,4 +1,4 @@
-//! Rebuilds a lost shard and its share from k others, bit for bit, with no key but what the
+//! Rebuilds lost shards and their shares from k others, bit for bit, with no key but what the
 //! holders' shares give: what repairers run.
 
 use std::collections::BTreeSet;
@@ -55,31 +55,35 @@ pub enum RebuildError {
     NotTheSame(ShardIndex),
 }
 
-/// Shard `wanted` as it was sealed, and its share. `parts` are others' shares and sealed
-/// bytes; the first k are used, each checked against the descriptor before anything is
-/// combined, and so is the result.
-pub fn rebuild_shard(
+/// The shards `wanted` as they were sealed, and their shares, in that order. `parts` are
+/// others' shares and sealed bytes; the first k are used, each checked against the descriptor
+/// before anything is combined, and so is each result. The parts are opened and decoded once,
+/// however many shards are wanted.
+pub fn rebuild_shards(
     descriptor: &StripeDescriptor,
     parts: &[(Share, &[u8])],
-    wanted: ShardIndex,
-) -> Result<(Vec<u8>, Share), RebuildError> {
+    wanted: &[ShardIndex],
+) -> Result<Vec<(Vec<u8>, Share)>, RebuildError> {
     let geometry = descriptor.geometry;
-    if !geometry.has(wanted) {
-        return Err(RebuildError::IndexOutside(wanted));
+    if let Some(outside) = wanted.iter().find(|index| !geometry.has(**index)) {
+        return Err(RebuildError::IndexOutside(*outside));
     }
     let (have, need) = (parts.len(), geometry.data());
     let parts = parts.get(..need).ok_or(RebuildError::TooFew { have, need })?;
     check(descriptor, parts)?;
     let shares: Vec<_> = parts.iter().map(|(share, _)| share).collect();
     let secret = combine(&descriptor.tag, geometry, &shares).map_err(RebuildError::Combine)?;
-    let shard = rebuild_inside(descriptor, &secret, parts, wanted)?;
-    let sealed = seal(secret.shard_key(wanted), SHARD_LABEL, &shard);
-    let share = share_of(&secret, geometry, wanted);
-    if has_share(descriptor, &share) && has_bytes(descriptor, wanted, &sealed) {
-        Ok((sealed, share))
-    } else {
-        Err(RebuildError::NotTheSame(wanted))
-    }
+    let shards = rebuild_inside(descriptor, &secret, parts, wanted)?;
+    let seal_one = |(index, shard): (&ShardIndex, Vec<u8>)| {
+        let sealed = seal(secret.shard_key(*index), SHARD_LABEL, &shard);
+        let share = share_of(&secret, geometry, *index);
+        if has_share(descriptor, &share) && has_bytes(descriptor, *index, &sealed) {
+            Ok((sealed, share))
+        } else {
+            Err(RebuildError::NotTheSame(*index))
+        }
+    };
+    wanted.iter().zip(shards).map(seal_one).collect()
 }
 
 fn check(descriptor: &StripeDescriptor, parts: &[(Share, &[u8])]) -> Result<(), RebuildError> {
@@ -123,14 +127,14 @@ fn has_bytes(descriptor: &StripeDescriptor, index: ShardIndex, sealed: &[u8]) ->
     descriptor.shards.get(usize::from(index.0)) == Some(&shard_id(sealed))
 }
 
-/// Opens the outer layer of `parts` and codes shard `wanted` anew. What is inside is still
+/// Opens the outer layer of `parts` and codes the shards `wanted` anew. What is inside is still
 /// encrypted by its owner.
 fn rebuild_inside(
     descriptor: &StripeDescriptor,
     secret: &StripeSecret,
     parts: &[(Share, &[u8])],
-    wanted: ShardIndex,
-) -> Result<Vec<u8>, RebuildError> {
+    wanted: &[ShardIndex],
+) -> Result<Vec<Vec<u8>>, RebuildError> {
     let mut opened = Vec::with_capacity(parts.len());
     for (share, sealed) in parts {
         let index = share.index;

@@ -52,7 +52,7 @@ impl<W: World> Engine<W> {
 
     /// What this node is repairing, and what it can't.
     pub fn repairs(&self) -> Progress {
-        self.repairs.progress()
+        self.repairs.progress(self.clock.elapsed())
     }
 
     /// Pairs that this node holds to be lost, and why.
@@ -72,7 +72,7 @@ impl<W: World> Engine<W> {
             let is_mine = pair.is_some_and(|(.., mine)| mine == state);
             self.metrics.pairs.of(state).set(u64::from(is_mine));
         }
-        let progress = self.repairs.progress();
+        let progress = self.repairs.progress(self.clock.elapsed());
         self.metrics.repair_queued.set(progress.queued as u64);
         self.metrics.stripes_unrepaired.set(progress.unrepaired.len() as u64);
         self.metrics.stripes_at_risk.set(progress.at_risk.len() as u64);

@@ -77,7 +77,9 @@ impl Why {
             .collect();
         Self {
             hindered,
-            rebuilding: all().any(|one| names.contains(&one.current_stripe_id)),
+            rebuilding: all()
+                .flat_map(|one| &one.current_stripe_ids)
+                .any(|stripe| names.contains(stripe)),
             queued: all().map(|one| one.queued).sum(),
             eta: all().filter_map(|one| one.eta_ms).max().map(Duration::from_millis),
             bytes_read: all().map(|one| one.bytes_read).sum(),

@@ -34,10 +34,16 @@ proptest! {
         prop_assume!(geometry.parity() > 0);
         let shards = encode(geometry, bytes(length));
         let chosen = pick(&shards, &order[..geometry.data()]);
+        let length = shards.shard_length() as u64;
         for (wanted, expected) in shards.iter() {
-            let rebuilt = rebuild(geometry, shards.shard_length() as u64, &chosen, wanted);
-            prop_assert_eq!(rebuilt.as_deref(), Ok(expected));
+            let rebuilt = rebuild(geometry, length, &chosen, &[wanted]);
+            prop_assert_eq!(rebuilt, Ok(vec![expected.to_vec()]));
         }
+        // Some together, among them what is there already.
+        let some = &order[order.len() / 2..];
+        let all: Vec<_> = shards.iter().map(|(_, shard)| shard.to_vec()).collect();
+        let expected = some.iter().map(|index| all[usize::from(index.0)].clone()).collect();
+        prop_assert_eq!(rebuild(geometry, length, &chosen, some), Ok(expected));
     }
 }
 
@@ -71,8 +77,8 @@ fn a_range_of_a_shard_is_rebuilt_from_the_same_range_of_others() {
         let part: Vec<_> =
             shards.iter().skip(2).map(|(index, shard)| (index, &shard[range.clone()])).collect();
         for (wanted, expected) in shards.iter().take(2) {
-            let rebuilt = rebuild(geometry, range.len() as u64, &part, wanted).unwrap();
-            assert_eq!(rebuilt, expected[range.clone()]);
+            let rebuilt = rebuild(geometry, range.len() as u64, &part, &[wanted]).unwrap();
+            assert_eq!(rebuilt, [&expected[range.clone()]]);
         }
     }
 }
@@ -106,10 +112,10 @@ fn shards_that_do_not_belong_are_refused_by_name() {
     let length = RestoreError::Length { index: one, have: 4, need: 2 };
     assert_eq!(refused(&[(zero, good), (one, &[0; 4])]), length);
     let shards = [(zero, good), (one, good)];
-    assert_eq!(rebuild(geometry, 2, &shards, three), Err(RestoreError::IndexOutside(three)));
+    assert_eq!(rebuild(geometry, 2, &shards, &[three]), Err(RestoreError::IndexOutside(three)));
     for odd in [0, 3] {
         let shards = [(zero, &[0; 3][..odd]), (one, &[0; 3][..odd])];
-        let refused = rebuild(geometry, odd as u64, &shards, ShardIndex(2));
+        let refused = rebuild(geometry, odd as u64, &shards, &[ShardIndex(2)]);
         assert_eq!(refused, Err(RestoreError::NoSuchLength(odd as u64)));
     }
 }

@@ -4,7 +4,7 @@ use defs_codec::seal::HEAD;
 use defs_codec::stripe::CodedStripe;
 use defs_codec::{
     IncompleteStripe, OpenError, RebuildError, SealedPart, SealedStripe, Share, StripeSecret,
-    Terms, UnsealedShard, open_shard, open_shard_into, open_shard_range, rebuild_shard, restore,
+    Terms, UnsealedShard, open_shard, open_shard_into, open_shard_range, rebuild_shards, restore,
     seal_stripe,
 };
 use defs_core::geometry::Geometry;
@@ -60,13 +60,19 @@ proptest! {
     ) {
         let stripe = sealed(geometry, length);
         let parts = parts(&stripe, &order[..geometry.data()]);
-        for shard in &stripe.shards {
-            let rebuilt = rebuild_shard(&stripe.descriptor, &parts, shard.index);
-            let (bytes, share) = rebuilt.unwrap();
-            prop_assert_eq!(bytes, &shard.bytes[..]);
-            prop_assert_eq!((share.index, &share.bytes), (shard.index, &shard.share.bytes));
+        // One by one, and all together in whatever order.
+        let one_by_one: Vec<_> = order.iter().map(|index| vec![*index]).collect();
+        for wanted in one_by_one.into_iter().chain([order.clone()]) {
+            let rebuilt = rebuild_shards(&stripe.descriptor, &parts, &wanted).unwrap();
+            prop_assert_eq!(rebuilt.len(), wanted.len());
+            for (index, (bytes, share)) in wanted.into_iter().zip(rebuilt) {
+                let shard = &stripe.shards[usize::from(index.0)];
+                prop_assert_eq!(bytes, &shard.bytes[..]);
+                prop_assert_eq!((share.index, &share.bytes), (index, &shard.share.bytes));
+            }
         }
-        let refused = rebuild_shard(&stripe.descriptor, &parts[1..], ShardIndex(0)).unwrap_err();
+        let refused =
+            rebuild_shards(&stripe.descriptor, &parts[1..], &[ShardIndex(0)]).unwrap_err();
         let too_few = RebuildError::TooFew { have: geometry.data() - 1, need: geometry.data() };
         prop_assert_eq!(refused, too_few);
     }
@@ -139,7 +145,7 @@ fn a_shard_does_not_open_as_its_sibling() {
 }
 
 fn refusal(descriptor: &StripeDescriptor, parts: &[(Share, &[u8])], wanted: u8) -> RebuildError {
-    rebuild_shard(descriptor, parts, ShardIndex(wanted)).unwrap_err()
+    rebuild_shards(descriptor, parts, &[ShardIndex(wanted)]).unwrap_err()
 }
 
 #[test]

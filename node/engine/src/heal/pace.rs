@@ -1,5 +1,5 @@
 //! How fast background copying may go: as fast as was asked for, and slower while those whom
-//! the node serves have to wait for it.
+//! the node serves have to wait for it, or whatever else runs on the machine.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,14 @@ const NOISE: f64 = 200e-6;
 /// speeds up again by less.
 const DOWN: f64 = 0.95;
 const UP: f64 = 1.02;
+
+/// A copy whose timer wakes it so late, in seconds, shares its processors with others who
+/// want them: ten times what a timer is late by on an idle machine. The delay is the signal
+/// before anything is lost, as in LEDBAT (RFC 6817).
+const LATE: f64 = 5e-3;
+
+/// Later than that is no queue for a processor: the machine stood still.
+const LATE_MAX: Duration = Duration::from_millis(100);
 
 /// It always goes on: what is missing puts data at risk.
 const SHARE_MIN: f64 = 1.0 / 16.0;
@@ -36,6 +44,7 @@ struct State {
     /// When what was spent so far has been paid for.
     paid_at: Duration,
     readers: Readers,
+    machine: Machine,
 }
 
 /// How long those who read from this node wait, in seconds.
@@ -73,6 +82,34 @@ impl Readers {
     }
 }
 
+/// How long copies wait for a processor of their own machine.
+#[derive(Debug)]
+struct Machine {
+    /// By how much the last ten timers or so were late, in seconds.
+    late: f64,
+    last: Duration,
+    /// Of the rate that was asked for.
+    share: f64,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { late: 0.0, last: Duration::ZERO, share: 1.0 }
+    }
+}
+
+impl Machine {
+    fn woke(&mut self, late: Duration, now: Duration) {
+        if now.saturating_sub(self.last) >= QUIET {
+            *self = Self::default();
+        }
+        self.last = now;
+        self.late += (late.min(LATE_MAX).as_secs_f64() - self.late) * 0.1;
+        let is_slow = self.late > LATE;
+        self.share = (self.share * if is_slow { DOWN } else { UP }).clamp(SHARE_MIN, 1.0);
+    }
+}
+
 impl Pace {
     pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), state: Mutex::default() }
@@ -89,9 +126,13 @@ impl Pace {
 
     /// Waits until `bytes` more may follow.
     pub(crate) async fn spend(&self, bytes: u64, clock: &impl Clock) {
-        let wait = self.wait_for(bytes, clock.elapsed());
+        let began = clock.elapsed();
+        let wait = self.wait_for(bytes, began);
         if !wait.is_zero() {
             clock.sleep(wait).await;
+            let now = clock.elapsed();
+            let late = now.saturating_sub(began).saturating_sub(wait);
+            self.lock().machine.woke(late, now);
         }
     }
 
@@ -100,7 +141,7 @@ impl Pace {
         let nanos =
             u128::from(bytes).saturating_mul(1_000_000_000) / u128::from(self.bytes_per_second);
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let cost = cost.div_f64(state.readers.share(now));
+        let cost = cost.div_f64(state.readers.share(now).min(state.machine.share));
         state.paid_at = state.paid_at.max(now).saturating_add(cost);
         state.paid_at.saturating_sub(now)
     }
@@ -142,6 +183,26 @@ mod tests {
         // Nobody reads any more.
         let wait = pace.wait_for(1000, at + Duration::from_mins(1));
         assert_eq!(wait, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn copying_gives_way_to_whatever_else_needs_the_processors() {
+        let pace = Pace::new(1000);
+        let mut now = Duration::from_secs(10);
+        let mut wakes = |count: u32, late: u64| {
+            for _ in 0..count {
+                now += Duration::from_millis(10);
+                pace.lock().machine.woke(Duration::from_millis(late), now);
+            }
+            pace.lock().machine.share
+        };
+        assert_eq!(wakes(100, 1).to_bits(), 1.0_f64.to_bits(), "a timer is never exact");
+        let slowed = wakes(100, 20);
+        assert!((SHARE_MIN..0.1).contains(&slowed), "{slowed}");
+        assert_eq!(wakes(300, 1).to_bits(), 1.0_f64.to_bits());
+        // A laptop that slept is not a busy one.
+        assert!(wakes(1, 3_600_000) > 0.9);
+        assert_eq!(wakes(100, 1).to_bits(), 1.0_f64.to_bits());
     }
 
     #[test]

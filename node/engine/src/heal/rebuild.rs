@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use defs_codec::{RebuildError, Share, check_part, rebuild_shard};
+use defs_codec::{RebuildError, Share, check_part, rebuild_shards};
 use defs_core::body::Body;
 use defs_core::digest::stripe_locator;
 use defs_core::ids::{NodeId, PairId, ShardIndex, StripeId};
@@ -19,9 +19,7 @@ use defs_core::message::{
 };
 use defs_core::moved::{MovedNote, MovedNotes};
 use defs_core::network::PairRecord;
-use defs_core::port::{
-    Change, Clock, Compute, Disk, Peers, Publish, Randomness, StateKey, StoredShard,
-};
+use defs_core::port::{Change, Clock, Compute, Disk, Peers, Publish, Randomness, StoredShard};
 use defs_core::receipt::SignedReceipt;
 use defs_core::statement::{Commit, Signed, Tombstone};
 use defs_core::stripe::{ShardHead, StripeDescriptor, WATCHED, Watched};
@@ -58,6 +56,24 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// At most so long.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
+/// Stripes that are rebuilt side by side: while one waits for its siblings another decodes.
+const SIDE_BY_SIDE_MAX: usize = 4;
+
+/// Bytes that these may have in memory together. One stripe may have more alone.
+const WEIGHT_MAX: u64 = 96 << 20;
+
+/// As many as may be in memory together, whichever they are.
+fn side_by_side(needs: &[Need]) -> usize {
+    let heaviest = needs.iter().map(|need| need.weight).max().unwrap_or(1);
+    let fitting = WEIGHT_MAX / heaviest.max(1);
+    usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, SIDE_BY_SIDE_MAX)
+}
+
+/// Bytes that are in memory while a stripe is rebuilt, at most: all its shards.
+fn weight(descriptor: &StripeDescriptor) -> u64 {
+    descriptor.sealed_shard_length().saturating_mul(descriptor.geometry.total() as u64)
+}
+
 /// How long to wait before the next try after so many that failed before the last one.
 pub(crate) fn again_after(tries: u32) -> Duration {
     AGAIN_AFTER.saturating_mul(1 << tries.min(5)).min(AGAIN_AFTER_MAX)
@@ -84,8 +100,12 @@ pub struct Unrepaired {
 pub struct Progress {
     /// Stripes that wait.
     pub queued: usize,
-    /// The stripe under way.
-    pub current: Option<StripeId>,
+    /// Stripes under way.
+    pub current: BTreeSet<StripeId>,
+    /// Of the present pass, stripes that were dealt with, whatever came of it.
+    pub ended: usize,
+    /// How long the present pass has gone on.
+    pub passed: Duration,
     /// Stripes that were made whole since this node began to repair.
     pub stripes_done: u64,
     /// Shards that were rebuilt.
@@ -94,8 +114,6 @@ pub struct Progress {
     pub bytes_rebuilt: u64,
     /// Sealed bytes that were read for it.
     pub bytes_read: u64,
-    /// How long all stripes that were done took.
-    pub busy: Duration,
     /// Stripes that can't be made whole now, and why.
     pub unrepaired: BTreeMap<StripeId, Unrepaired>,
     /// Stripes that are whole and don't survive the loss of any pair: too few pairs are there.
@@ -103,53 +121,70 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// How long the queue will take, as the stripes took so far.
+    /// How long the present pass will go on, at the pace of its stripes so far.
     #[must_use]
     pub fn eta(&self) -> Option<Duration> {
-        let done = u32::try_from(self.stripes_done).ok().filter(|done| *done > 0)?;
+        let ended = u32::try_from(self.ended).ok().filter(|ended| *ended > 0)?;
         let queued = u32::try_from(self.queued).unwrap_or(u32::MAX);
-        Some((self.busy / done).saturating_mul(queued))
+        Some(self.passed.saturating_mul(queued) / ended)
     }
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Repairs(Mutex<Progress>);
+pub(crate) struct Repairs(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    progress: Progress,
+    /// When the present pass began.
+    began: Duration,
+}
 
 impl Repairs {
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn progress(&self) -> Progress {
-        self.lock().clone()
+    pub(crate) fn progress(&self, now: Duration) -> Progress {
+        let state = self.lock();
+        let is_over = state.progress.queued == 0;
+        let passed = if is_over { Duration::ZERO } else { now.saturating_sub(state.began) };
+        Progress { passed, ..state.progress.clone() }
     }
 
     fn waits(&self, stripe: &StripeId, now: Duration) -> bool {
-        self.lock().unrepaired.get(stripe).is_some_and(|failed| failed.again_at > now)
+        let state = self.lock();
+        state.progress.unrepaired.get(stripe).is_some_and(|failed| failed.again_at > now)
     }
 
-    /// What became of one stripe after `took`: whether anything had to be rebuilt.
-    fn ended(
-        &self,
-        stripe: StripeId,
-        result: Result<bool, Failure>,
-        took: Duration,
-        now: Duration,
-    ) {
+    fn pass_begins(&self, stripes: usize, now: Duration) {
         let mut state = self.lock();
-        state.queued = state.queued.saturating_sub(1);
+        state.began = now;
+        state.progress.queued = stripes;
+        state.progress.ended = 0;
+    }
+
+    fn pass_is_over(&self) {
+        let mut state = self.lock();
+        state.progress.queued = 0;
+        state.progress.current.clear();
+    }
+
+    /// What became of one stripe: whether anything had to be rebuilt.
+    fn ended(&self, stripe: StripeId, result: Result<bool, Failure>, now: Duration) {
+        let progress = &mut self.lock().progress;
+        progress.current.remove(&stripe);
+        progress.queued = progress.queued.saturating_sub(1);
+        progress.ended = progress.ended.saturating_add(1);
         match result {
             Ok(rebuilt) => {
-                state.unrepaired.remove(&stripe);
-                if rebuilt {
-                    state.stripes_done += 1;
-                    state.busy = state.busy.saturating_add(took);
-                }
+                progress.unrepaired.remove(&stripe);
+                progress.stripes_done += u64::from(rebuilt);
             }
             Err(failure) => {
                 tracing::debug!(%stripe, why = failure.why, missing = failure.missing.len(),
                     found = failure.found, "a stripe is not whole yet");
-                state.failed(stripe, failure, now);
+                progress.failed(stripe, failure, now);
             }
         }
     }
@@ -170,7 +205,7 @@ impl Progress {
 }
 
 /// What this node knows of a stripe that lacks shards.
-struct Need {
+pub(crate) struct Need {
     stripe: StripeId,
     /// Shards of it that are here.
     mine: BTreeSet<ShardIndex>,
@@ -178,11 +213,25 @@ struct Need {
     lost: BTreeMap<ShardIndex, PairId>,
     /// Shards that may still be missing.
     spare: usize,
+    /// Bytes that are in memory while it is rebuilt, at most.
+    weight: u64,
     /// What stood beside a shard that isn't here any more.
     known: Option<StoredShard>,
 }
 
 impl Need {
+    /// To look at the stripe of a shard that is here, when nothing is known to be lost.
+    pub(crate) fn nothing_lost(key: ShardKey, stored: &StoredShard) -> Self {
+        Self {
+            stripe: key.stripe,
+            mine: BTreeSet::from([key.index]),
+            lost: BTreeMap::new(),
+            spare: 0,
+            weight: weight(&stored.head.descriptor.body),
+            known: None,
+        }
+    }
+
     /// Where a missing shard was: for one that nobody here watched, where another was lost.
     fn lost_at(&self, index: ShardIndex) -> Option<PairId> {
         self.lost.get(&index).or_else(|| self.lost.values().next()).copied()
@@ -205,8 +254,8 @@ impl Failure {
 
 /// Who holds what of a stripe.
 #[derive(Default)]
-struct Census {
-    held: BTreeMap<PairId, BTreeSet<ShardIndex>>,
+pub(crate) struct Census {
+    pub(crate) held: BTreeMap<PairId, BTreeSet<ShardIndex>>,
     /// Of these, what more than one word stands for: a watched shard that was lost is found
     /// elsewhere only so. Else one liar would keep every stripe from being repaired, and what
     /// is left of a put that failed, until it expires.
@@ -214,10 +263,10 @@ struct Census {
     /// What both members of a pair say that they hold, and were not told yet to keep.
     to_keep: BTreeMap<ShardIndex, PairId>,
     /// What is gone for good, as far as can be said.
-    missing: BTreeSet<ShardIndex>,
+    pub(crate) missing: BTreeSet<ShardIndex>,
     /// Pairs that did not answer and are not lost.
-    silent: usize,
-    is_deleted: bool,
+    pub(crate) silent: usize,
+    pub(crate) is_deleted: bool,
 }
 
 impl Census {
@@ -231,28 +280,18 @@ impl Census {
 }
 
 /// What the members of a pair say that they hold of a stripe.
-struct Told {
+pub(crate) struct Told {
     pair: PairId,
     /// What any of them says.
     held: BTreeSet<ShardIndex>,
     /// What both say, and that its owner wants it kept.
-    sure: BTreeSet<ShardIndex>,
+    pub(crate) sure: BTreeSet<ShardIndex>,
     /// What both say, whether they were told to keep it or not.
     both: BTreeSet<ShardIndex>,
     tombstones: Vec<Signed<Tombstone>>,
 }
 
-fn moved_key(key: ShardKey) -> StateKey {
-    StateKey([b"moved/".as_slice(), &key.stripe.0, &[key.index.0]].concat())
-}
-
 impl<W: World> Engine<W> {
-    /// Where a sibling is since it was rebuilt, as far as this node has found out.
-    pub(crate) async fn moved_to(&self, key: ShardKey) -> Result<Option<PairId>, Refusal> {
-        let stored = self.disk.get(moved_key(key)).await.map_err(disk_refusal)?;
-        Ok(stored.and_then(|bytes| bytes.try_into().ok()).map(PairId))
-    }
-
     /// One pass over what is here: every stripe that has a watched shard at a lost pair is
     /// made whole, the one that can bear the least first.
     pub(crate) async fn repair(self: Arc<Self>) {
@@ -275,21 +314,19 @@ impl<W: World> Engine<W> {
     }
 
     async fn repair_all(&self, needs: Vec<Need>) {
-        self.repairs.lock().queued = needs.len();
-        for need in needs {
+        self.repairs.pass_begins(needs.len(), self.clock.elapsed());
+        let side_by_side = side_by_side(&needs);
+        let repair = async |need: Need| {
             if !self.standing().may_heal() {
-                break;
+                return;
             }
             let stripe = need.stripe;
-            self.repairs.lock().current = Some(stripe);
-            let began = self.clock.elapsed();
+            self.repairs.lock().progress.current.insert(stripe);
             let result = self.make_whole(need).await;
-            let now = self.clock.elapsed();
-            self.repairs.ended(stripe, result, now.saturating_sub(began), now);
-        }
-        let mut state = self.repairs.lock();
-        state.current = None;
-        state.queued = 0;
+            self.repairs.ended(stripe, result, self.clock.elapsed());
+        };
+        futures::stream::iter(needs).for_each_concurrent(side_by_side, repair).await;
+        self.repairs.pass_is_over();
     }
 
     /// Shards of this pair that neither member has whole.
@@ -302,6 +339,7 @@ impl<W: World> Engine<W> {
             mine: BTreeSet::new(),
             lost: BTreeMap::from([(key.index, stored.state.pair)]),
             spare: 0,
+            weight: weight(&stored.head.descriptor.body),
             known: Some(stored),
         };
         bad.map(need).collect()
@@ -330,20 +368,22 @@ impl<W: World> Engine<W> {
                 if stored.state.pair != own || stored.state.commit.is_none() {
                     continue;
                 }
-                let lost = self.lost_siblings((key, &stored), &losses, now).await?;
+                let lost = self.lost_siblings((key.stripe, &stored), &losses, now);
                 if lost.is_empty() || self.repairs.waits(&key.stripe, now) {
                     continue;
                 }
                 if needs.len() >= QUEUE_MAX && !needs.contains_key(&key.stripe) {
                     continue;
                 }
-                let geometry = stored.head.descriptor.body.geometry;
+                let descriptor = &stored.head.descriptor.body;
+                let geometry = descriptor.geometry;
                 let spare = geometry.total().saturating_sub(geometry.data());
                 let need = needs.entry(key.stripe).or_insert_with(|| Need {
                     stripe: key.stripe,
                     mine: BTreeSet::new(),
                     lost: BTreeMap::new(),
                     spare,
+                    weight: weight(descriptor),
                     known: None,
                 });
                 need.mine.insert(key.index);
@@ -357,28 +397,16 @@ impl<W: World> Engine<W> {
 
     /// The siblings that this holder watches, whose pairs are lost and whose repair is its
     /// turn.
-    async fn lost_siblings(
+    fn lost_siblings(
         &self,
-        (key, stored): (ShardKey, &StoredShard),
+        (stripe, stored): (StripeId, &StoredShard),
         losses: &BTreeMap<PairId, Loss>,
         now: Duration,
-    ) -> Result<BTreeMap<ShardIndex, PairId>, Refusal> {
+    ) -> BTreeMap<ShardIndex, PairId> {
         let mut lost = BTreeMap::new();
         for (place, watched) in stored.head.watched.iter().enumerate() {
-            let sibling = ShardKey { stripe: key.stripe, index: watched.index };
-            let Some(loss) = losses.get(&watched.pair) else {
-                // It moved before, and where it moved to may be lost now.
-                let moved = self.moved_to(sibling).await?;
-                if let Some(pair) = moved.filter(|pair| losses.contains_key(pair)) {
-                    lost.insert(watched.index, pair);
-                }
-                continue;
-            };
-            let moved = match self.moved_to(sibling).await? {
-                Some(pair) => Some(pair),
-                None => self.hints.moved(key.stripe, watched.index),
-            };
-            match moved {
+            let Some(loss) = losses.get(&watched.pair) else { continue };
+            match self.hints.moved(stripe, watched.index) {
                 Some(pair) if losses.contains_key(&pair) => {
                     lost.insert(watched.index, pair);
                 }
@@ -394,7 +422,7 @@ impl<W: World> Engine<W> {
                 }
             }
         }
-        Ok(lost)
+        lost
     }
 
     /// Rebuilds and places what is missing of one stripe. Whether there was something.
@@ -483,16 +511,20 @@ impl<W: World> Engine<W> {
 
     /// Notes whether a stripe survives the loss of any one pair.
     fn note_risk(&self, stripe: StripeId, is_safe: bool) {
-        let mut state = self.repairs.lock();
+        let at_risk = &mut self.repairs.lock().progress.at_risk;
         if is_safe {
-            state.at_risk.remove(&stripe);
-        } else if state.at_risk.len() < FAILED_MAX {
-            state.at_risk.insert(stripe);
+            at_risk.remove(&stripe);
+        } else if at_risk.len() < FAILED_MAX {
+            at_risk.insert(stripe);
         }
     }
 
     /// Asks all pairs that may hold something of the stripe.
-    async fn census(&self, need: &Need, stored: &StoredShard) -> Result<Census, Refusal> {
+    pub(crate) async fn census(
+        &self,
+        need: &Need,
+        stored: &StoredShard,
+    ) -> Result<Census, Refusal> {
         let descriptor = &stored.head.descriptor.body;
         let locator = stripe_locator(&self.network, &descriptor.tag);
         let mut pairs: BTreeSet<PairId> = self.hints.pairs(&locator).into_iter().collect();
@@ -572,7 +604,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Asks both members; nothing if neither answers.
-    async fn ask_about(&self, record: PairRecord, stored: &StoredShard) -> Option<Told> {
+    pub(crate) async fn ask_about(&self, record: PairRecord, stored: &StoredShard) -> Option<Told> {
         let stripe = stored.head.descriptor.body.id();
         let within = self.config.timings.probe;
         let asking = record
@@ -647,7 +679,7 @@ impl<W: World> Engine<W> {
             return Err(Failure::of(why, census, data));
         }
         let read: usize = parts.iter().map(|(_, bytes)| bytes.len()).sum();
-        self.repairs.lock().bytes_read += read as u64;
+        self.repairs.lock().progress.bytes_read += read as u64;
         self.metrics.repair_bytes_read.add(read as u64);
         Ok(parts)
     }
@@ -685,7 +717,7 @@ impl<W: World> Engine<W> {
         Err(last)
     }
 
-    async fn own_part(&self, key: ShardKey) -> Result<(Share, Bytes), Refusal> {
+    pub(crate) async fn own_part(&self, key: ShardKey) -> Result<(Share, Bytes), Refusal> {
         let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
         let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is gone"))?;
         let body = self.disk.read(key, 0..stored.length).await.map_err(disk_refusal)?;
@@ -739,11 +771,9 @@ impl<W: World> Engine<W> {
             let share = |share: &Share| Share::new(share.index, *share.bytes);
             let parts: Vec<_> =
                 parts.iter().map(|(one, bytes)| (share(one), bytes.as_ref())).collect();
-            let rebuild = |index: &ShardIndex| {
-                rebuild_shard(&head.descriptor.body, &parts, *index)
-                    .map(|(sealed, share)| (share, Bytes::from(sealed)))
-            };
-            wanted.iter().map(rebuild).collect::<Result<Vec<_>, RebuildError>>()
+            let rebuilt = rebuild_shards(&head.descriptor.body, &parts, &wanted)?;
+            let shards = rebuilt.into_iter().map(|(sealed, share)| (share, Bytes::from(sealed)));
+            Ok::<Vec<_>, RebuildError>(shards.collect())
         };
         let data = stored.head.descriptor.body.geometry.data();
         self.compute.run(work).await.map_err(|error| {
@@ -790,9 +820,9 @@ impl<W: World> Engine<W> {
                     let noted = self.note_move(stripe, index, *pair).await;
                     noted
                         .unwrap_or_else(|refusal| tracing::warn!(%refusal, "a move was not noted"));
-                    let mut state = self.repairs.lock();
-                    state.shards_rebuilt += 1;
-                    state.bytes_rebuilt += length;
+                    let progress = &mut self.repairs.lock().progress;
+                    progress.shards_rebuilt += 1;
+                    progress.bytes_rebuilt += length;
                     self.metrics.shards_rebuilt.one();
                     self.metrics.repair_bytes_written.add(length);
                 }
@@ -828,7 +858,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Stores one shard at both members of `pair`, for good.
-    async fn store_rebuilt(
+    pub(crate) async fn store_rebuilt(
         &self,
         pair: PairId,
         head: ShardHead,
@@ -871,7 +901,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Asks a primary, which may be this node itself.
-    async fn to_primary(
+    pub(crate) async fn to_primary(
         &self,
         primary: NodeId,
         request: Request,
@@ -888,20 +918,32 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// From now on what is here watches the shard at `pair`.
     async fn note_move(
         &self,
         stripe: StripeId,
         index: ShardIndex,
         pair: PairId,
     ) -> Result<(), Refusal> {
-        let key = ShardKey { stripe, index };
-        let change = Change::Put(moved_key(key), pair.0.to_vec());
-        self.disk.apply(vec![change]).await.map_err(disk_refusal)
+        let elsewhere =
+            |head: &ShardHead| head.watched.iter().any(|it| it.index == index && it.pair != pair);
+        let held = self.held(stripe).await?.into_iter();
+        let changes: Vec<_> = held
+            .filter(|(_, stored)| elsewhere(&stored.head))
+            .map(|(key, stored)| {
+                Change::ShardHead(key, Arc::new(stored.head.watching_at(index, pair)))
+            })
+            .collect();
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            self.disk.apply(changes).await.map_err(disk_refusal)
+        }
     }
 }
 
 /// The siblings that the holder of `index` watches, as far as it is known where they are.
-fn watched(
+pub(crate) fn watched(
     index: ShardIndex,
     total: usize,
     where_to: &BTreeMap<ShardIndex, PairId>,

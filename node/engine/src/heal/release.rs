@@ -111,9 +111,11 @@ impl<W: World> Engine<W> {
                 return Err(refuse(Reason::NotAllowed, format!("shard {} is here", one.index)));
             }
             let watched = stored.head.watched.iter().find(|known| known.index == one.index);
-            let moved = self.moved_to(key).await?;
-            let expected = moved.or(watched.map(|known| known.pair));
-            if expected.is_some_and(|pair| pair != one.pair) {
+            let elsewhere = watched.map(|known| known.pair).filter(|pair| *pair != one.pair);
+            if let Some(pair) = elsewhere
+                && !self.lost.is_lost(&pair)
+                && !self.is_absent_at(pair, key).await
+            {
                 let detail = format!("shard {} is at another pair", one.index);
                 return Err(refuse(Reason::NotAllowed, detail));
             }

@@ -26,6 +26,9 @@ use crate::refuse::{disk_refusal, partner_refusal, refuse};
 /// Shards that are copied at once: enough that the disk has one to write while others come.
 const COPIES_AT_ONCE: usize = 4;
 
+/// What is known to be lacking is taken when it is so much.
+const LACKING_MAX: usize = 4096;
+
 /// Before a copy that broke off goes on.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -114,10 +117,27 @@ impl<W: World> Engine<W> {
         if !still_own {
             return;
         }
+        tracing::info!(pair = %own.pair, "this node holds all that its partner holds");
+        self.forget_sync().await;
+    }
+
+    /// A node that was put out of its pair, or came too late into it, takes nothing over: else
+    /// it would be no spare ever again.
+    pub(crate) async fn sync_no_more(&self) {
+        if !self.is_syncing() {
+            return;
+        }
+        // Whoever joins has the mark a moment before the pair.
+        let _promising = self.forming.lock().await;
+        if self.membership.own_pair().is_none() {
+            self.forget_sync().await;
+        }
+    }
+
+    async fn forget_sync(&self) {
         match self.disk.apply(vec![Change::Remove(sync_key())]).await {
             Ok(()) => {
                 self.syncing.store(false, Ordering::Relaxed);
-                tracing::info!(pair = %own.pair, "this node holds all that its partner holds");
                 self.greet.notify_one();
             }
             Err(error) => self.note_failure(Err(error)),
@@ -132,6 +152,7 @@ impl<W: World> Engine<W> {
     ) -> Result<Brought, Refusal> {
         let mut brought = Brought::default();
         for kind in ItemKind::ALL {
+            let mut lacking = Vec::new();
             let mut prefixes = vec![Vec::new()];
             while let Some(prefix) = prefixes.pop() {
                 let request = Request::Summary {
@@ -147,8 +168,12 @@ impl<W: World> Engine<W> {
                 match theirs {
                     Summary::Items(theirs) => {
                         let differ = |item: &Item| mine.binary_search(item).is_err();
-                        let lacking: Vec<_> = theirs.into_iter().filter(differ).collect();
-                        self.take_all((own, partner), kind, lacking, &mut brought).await?;
+                        lacking.extend(theirs.into_iter().filter(differ));
+                        // A part may name a single shard: copies of many parts overlap.
+                        if lacking.len() >= LACKING_MAX {
+                            let some = std::mem::take(&mut lacking);
+                            self.take_all((own, partner), kind, some, &mut brought).await?;
+                        }
                     }
                     Summary::Parts(theirs) => {
                         let mine = parts(&mine, &prefix);
@@ -161,6 +186,7 @@ impl<W: World> Engine<W> {
                     }
                 }
             }
+            self.take_all((own, partner), kind, lacking, &mut brought).await?;
         }
         Ok(brought)
     }
