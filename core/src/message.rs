@@ -316,6 +316,10 @@ pub enum Request {
         /// Whether this goes on to the partner.
         forward: bool,
     },
+    /// Shards that the caller's pair has given to others: whoever watches them there is to
+    /// watch them at their new pairs, and the caller's partner keeps them for these; answered by
+    /// [`Response::Held`], for each whether that is on the disk.
+    Moved(Box<MovedNotes>),
     /// A digest that only a holder of the bytes can answer; from admitted nodes only;
     /// answered by [`Response::Proof`].
     Challenge {

@@ -1,4 +1,4 @@
-//! Where rebuilt shards are: notes that nodes tell each other and keep as hints, so that a
+//! Where shards are that were rebuilt or given away: notes that nodes tell each other and keep as hints, so that a
 //! reader need not ask everybody.
 
 use crate::format::{Format, FormatError, Reader, Writer};
@@ -8,8 +8,8 @@ use crate::receipt::SignedReceipt;
 /// The most notes in one message.
 pub const NOTES_MAX: usize = 64;
 
-/// A shard was rebuilt at another pair. A candidate for readers and nothing more: its bytes
-/// have to verify.
+/// A shard was rebuilt at another pair, or given to it. A candidate for readers and nothing
+/// more: its bytes have to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MovedNote {
     /// Of the stripe's tag: by this a reader asks.

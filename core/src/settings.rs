@@ -53,6 +53,7 @@ pub struct Settings {
     pub replace_after: Duration,
     /// A second.
     pub repair_rate: Size,
+    pub balance_every: Duration,
     pub data_dir: PathBuf,
     /// `None`: nine tenths of what is free at the first start.
     pub capacity: Option<Size>,
@@ -149,6 +150,7 @@ impl Settings {
             fail_after: Duration::ZERO,
             replace_after: Duration::ZERO,
             repair_rate: Size(0),
+            balance_every: Duration::ZERO,
             data_dir: PathBuf::new(),
             capacity: None,
             labels: Labels::default(),

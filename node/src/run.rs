@@ -139,7 +139,7 @@ async fn open(settings: &Settings, metrics: &NodeMetrics) -> Result<Opened> {
 
 /// The rhythms that follow from how soon silence is to count.
 fn timings(settings: &Settings) -> Result<Timings> {
-    let Settings { suspect_after, fail_after, replace_after, .. } = *settings;
+    let Settings { suspect_after, fail_after, replace_after, balance_every, .. } = *settings;
     let watch = detector::Timings::new(suspect_after / 3, suspect_after, fail_after, replace_after)
         .context("suspectAfter, failAfter and replaceAfter must rise in this order")?;
     Ok(Timings {
@@ -148,6 +148,7 @@ fn timings(settings: &Settings) -> Result<Timings> {
         // Everybody is heard a few times before anybody counts as away.
         card: suspect_after * 5 / 6,
         card_stale: suspect_after * 8 / 3,
+        balance: balance_every,
         ..Timings::default()
     })
 }
@@ -246,7 +247,8 @@ mod tests {
         };
         assert_eq!(of(&[]).unwrap(), Timings::default());
         let set = [("suspectAfter", "3s"), ("failAfter", "4s"), ("replaceAfter", "9s")];
-        let quick = of(&set).unwrap();
+        let quick = of(&[&set[..], &[("balanceEvery", "2s")]].concat()).unwrap();
+        assert_eq!(quick.balance, Duration::from_secs(2));
         let [beat, suspect, fail, replace] = [1, 3, 4, 9].map(Duration::from_secs);
         assert_eq!(quick.watch, detector::Timings::new(beat, suspect, fail, replace).unwrap());
         assert_eq!(

@@ -24,8 +24,8 @@ use crate::ports::{Here, SharedChance, Simulated};
 use crate::trace::Trace;
 use crate::treason::{Traitor, Treason};
 
-/// Sealed bytes that a node offers.
-const CAPACITY: u64 = 64 << 20;
+/// Sealed bytes that a node offers, if nothing else is said.
+pub const CAPACITY: u64 = 64 << 20;
 
 /// How long a durable write takes at most, and its acknowledgement.
 pub const WRITE_MAX: Duration = Duration::from_millis(3);
@@ -43,6 +43,8 @@ pub struct Cluster {
     pub machines: BTreeMap<NodeId, Machine>,
     /// When time began.
     pub began: Instant,
+    /// Sealed bytes that each node offers which joins from now on.
+    pub capacity: u64,
     genesis: Genesis,
     invite: [u8; 32],
     timings: Timings,
@@ -121,6 +123,7 @@ impl Cluster {
             network,
             machines: BTreeMap::new(),
             began: Instant::now(),
+            capacity: CAPACITY,
             genesis: Genesis { random: chance.bytes(), invite_key },
             invite,
             timings,
@@ -146,7 +149,7 @@ impl Cluster {
         let node = key.public().node_id();
         let machine = Machine {
             number,
-            disk: Arc::new(MemoryDisk::new(CAPACITY, self.id())),
+            disk: Arc::new(MemoryDisk::new(self.capacity, self.id())),
             ahead_ms: 0,
             is_lost: false,
             treason: None,

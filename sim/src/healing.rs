@@ -18,6 +18,7 @@ const WORK: &[&str] = &[
     "stand in",
     "take records",
     "store shard",
+    "moved",
 ];
 
 /// What is left to heal, in words; `None` when all is whole that can be.
@@ -37,12 +38,32 @@ fn still_syncing(cluster: &Cluster) -> Option<String> {
     syncing.next().map(|(node, ..)| format!("{node} still takes over what its partner has"))
 }
 
-/// A pair that lost one member while somebody is free to take its place.
+/// Of a pair's witnesses, so many must be there for the loss of a member to be healed.
+const WITNESSES_NEEDED: usize = 2;
+
+/// A pair that lost one member while somebody is free to take its place, and witnesses are left
+/// to agree to that.
 fn half_a_pair(cluster: &Cluster) -> Option<String> {
     let is_free = |node: &NodeId| cluster.known_pairs().values().all(|pair| !is_in(pair, node));
-    cluster.on().iter().find(|node| is_free(node))?;
+    let free: Vec<_> = cluster.on().into_iter().filter(|node| is_free(node)).collect();
+    free.first()?;
+    let can_agree = |pair: &&PairRecord| left_of(cluster, &pair.witnesses) >= WITNESSES_NEEDED;
     let mut half = cluster.known_pairs().values().filter(|pair| lives(cluster, pair) == 1);
-    half.next().map(|pair| format!("pair {} of {:?} has one member", pair.pair, pair.members))
+    half.find(can_agree).map(|PairRecord { pair, members, witnesses, .. }| {
+        let mut how =
+            format!("pair {pair} of {members:?} has one member, witnesses are {witnesses:?}");
+        for life in members.iter().filter_map(|node| cluster.life(*node)) {
+            let (changes, hold) = life.engine.conclusions();
+            let health = changes.last().map(ToString::to_string);
+            how += &format!("\n  its last conclusion: {health:?}, it waits: {hold:?}");
+            how += &format!("; it holds {:?}", life.engine.status().usage);
+        }
+        for node in &free {
+            let status = cluster.life(*node).map(|life| life.engine.status());
+            how += &format!("\n  {node} is free: {status:?}");
+        }
+        how
+    })
 }
 
 fn is_in(pair: &PairRecord, node: &NodeId) -> bool {
@@ -51,8 +72,12 @@ fn is_in(pair: &PairRecord, node: &NodeId) -> bool {
 
 /// How many members of `pair` are not lost.
 fn lives(cluster: &Cluster, pair: &PairRecord) -> usize {
+    left_of(cluster, &pair.members)
+}
+
+fn left_of(cluster: &Cluster, nodes: &[NodeId]) -> usize {
     let is_lost = |node| cluster.machines.get(node).is_none_or(|machine| machine.is_lost);
-    pair.members.iter().filter(|node| !is_lost(node)).count()
+    nodes.iter().filter(|node| !is_lost(node)).count()
 }
 
 /// A shard of an acknowledged file that no pair has at both members.
@@ -90,6 +115,9 @@ fn who_has(cluster: &Cluster, key: &ShardKey) -> String {
         if let Some(failed) = life.engine.repairs().unrepaired.get(&key.stripe) {
             all += &format!("\n  {node} can't: {failed:?}");
         }
+        let known = life.engine.table().pairs.into_iter().map(|view| view.record.record);
+        let known: Vec<_> = known.map(|pair| format!("{} {}", pair.pair, pair.epoch)).collect();
+        all += &format!("\n  {node} knows {}", known.join(", "));
         let lost: Vec<_> = life.engine.losses().into_keys().collect();
         let (pair, reach) = (life.engine.status().pair, life.engine.reach());
         let current = life.engine.repairs().current;
@@ -109,7 +137,9 @@ fn is_excused(cluster: &Cluster, pair: &PairRecord) -> bool {
     ever.any(|machine| machine.treason.is_some()) || lives(cluster, pair) == 1
 }
 
-fn is_whole(cluster: &Cluster, key: &ShardKey) -> bool {
+/// Whether both members of some pair have it.
+#[must_use]
+pub fn is_whole(cluster: &Cluster, key: &ShardKey) -> bool {
     let has = |node: &NodeId| {
         cluster.machines.get(node).is_some_and(|machine| machine.disk.has_shard(key))
     };

@@ -15,6 +15,7 @@ use defs_engine::STORES_MAX;
 use defs_identity::verify_node;
 
 use crate::cluster::{Cluster, Machine};
+use crate::healing::is_whole;
 use crate::ledger::{File, Ledger, Standing};
 use crate::treason::Treason;
 
@@ -200,8 +201,12 @@ pub fn nothing_alive_is_collected(cluster: &Cluster, history: &mut History) -> H
         for gone in before.difference(&committed) {
             // As the engine keeps its tombstones.
             let tombstone = StateKey([b"tomb/".as_slice(), &gone.stripe.0].concat());
-            // What has rotted is thrown away when that is found.
-            if !machine.disk.has_state(&tombstone) && !cluster.has_rotted(*node, *gone) {
+            // What has rotted is thrown away when that is found, what was given away when another
+            // pair has it.
+            if !machine.disk.has_state(&tombstone)
+                && !cluster.has_rotted(*node, *gone)
+                && !is_whole(cluster, gone)
+            {
                 let how = format!("{node} has lost {gone:?}, which was committed");
                 return broken("nothing_alive_is_collected", how);
             }
@@ -212,13 +217,14 @@ pub fn nothing_alive_is_collected(cluster: &Cluster, history: &mut History) -> H
 
 /// A shard of an acknowledged file is on the disk of both members of its pair, but for
 /// disks that are lost, copies that have rotted, nodes that sign for what they threw away,
-/// and new members that can't have it: those that still take over, and those whose partner
+/// what was given to another pair and is whole there, and new members that can't have it: those that still take over, and those whose partner
 /// is excused itself.
 pub fn what_was_acknowledged_is_on_both_disks(cluster: &Cluster, ledger: &Ledger) -> Holds {
     for file in ledger.files.values().filter(|file| file.standing == Standing::Stored) {
         for (key, pair) in &file.shards {
             let Some(record) = cluster.known_pairs().get(pair) else { continue };
-            if let Some(node) = record.members.iter().find(|one| lacks(cluster, record, one, key)) {
+            let lacking = record.members.iter().find(|one| lacks(cluster, record, one, key));
+            if let Some(node) = lacking.filter(|_| !is_whole(cluster, key)) {
                 let how = format!("{node} lacks {key:?} of {}", file.name);
                 return broken("what_was_acknowledged_is_on_both_disks", how);
             }
@@ -239,6 +245,10 @@ fn lacks(cluster: &Cluster, record: &PairRecord, node: &NodeId, key: &ShardKey) 
         return true;
     }
     let is_syncing = cluster.machines.get(node).is_some_and(Machine::is_syncing);
+    // Its partner closed the epoch a moment ago, or it ended before it heard of that.
+    let knows_its_pair = cluster.life(*node).is_some_and(|life| {
+        life.engine.status().pair.is_some_and(|(pair, ..)| pair == record.pair)
+    });
     let partner = record.partner_of(node);
     let sends_it = |partner: &NodeId| {
         let treason = cluster.machines.get(partner).and_then(|machine| machine.treason);
@@ -246,7 +256,7 @@ fn lacks(cluster: &Cluster, record: &PairRecord, node: &NodeId, key: &ShardKey) 
     };
     let could =
         |partner: &NodeId| has(partner) && sends_it(partner) && !is_excused(cluster, partner, key);
-    !is_syncing && partner.as_ref().is_some_and(could)
+    !is_syncing && knows_its_pair && partner.as_ref().is_some_and(could)
 }
 
 /// Whether nothing can be expected of this copy.

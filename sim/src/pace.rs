@@ -58,6 +58,7 @@ impl Pace {
                 compare: usual.compare / SCALE,
                 repair: usual.repair / SCALE,
                 repair_turn: usual.repair_turn / SCALE,
+                balance: usual.balance / SCALE,
                 card: usual.card / CARD_SCALE,
                 card_stale: usual.card_stale / CARD_SCALE,
                 settle: usual.settle / SCALE * 4,

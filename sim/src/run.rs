@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::chance::Chance;
-use crate::cluster::Cluster;
+use crate::cluster::{CAPACITY, Cluster};
 use crate::faults::Faults;
 use crate::healing::{owed, work_done};
 use crate::invariants::{
@@ -45,6 +45,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// when it is over. At a run's usual times both are multiplied by what divides the others.
 const HEALING: Duration = Duration::from_secs(120);
 const IDLE: Duration = Duration::from_secs(5);
+
+/// Sealed bytes that a node offers where there is little room.
+const SMALL: u64 = 12 << 20;
 
 /// How often a file is asked for before it counts as lost, and how long each may take.
 const READS: usize = 4;
@@ -152,11 +155,15 @@ impl Run {
     fn new(seed: u64, reader: Option<Reader>) -> Self {
         let (chance, pace) = (Chance::of(seed, "run"), Pace::of(seed));
         let nodes = 6 + chance.place(23);
+        let mut cluster =
+            Cluster::new(seed, Trace::new(seed, reader), pace.timings(), pace.weather());
+        // Every fourth has so little room that some pairs are fuller than others.
+        cluster.capacity = if chance.percent(25) { SMALL } else { CAPACITY };
         let margin = Margin::new(seed, Allowance::without_healing(nodes, &chance));
         let clients = ClientHosts::default();
         Self {
             seed,
-            cluster: Cluster::new(seed, Trace::new(seed, reader), pace.timings(), pace.weather()),
+            cluster,
             faults: Faults::new(seed, pace, margin, ClientHosts::clone(&clients)),
             chance,
             pace,
@@ -287,6 +294,8 @@ impl Run {
     }
 
     fn look(&mut self) -> Result<(), Broken> {
+        // What holds of a pair is asked of its members as they are now.
+        self.cluster.pairs();
         let ledger = self.ledger.open();
         all_that_hold_always(&self.cluster, &ledger, &mut self.history)
     }

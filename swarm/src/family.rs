@@ -56,6 +56,7 @@ impl Family {
             | Request::Release { .. }
             | Request::StandIn { .. }
             | Request::TakeRecords { .. }
+            | Request::Moved(_)
             | Request::Challenge { .. } => Self::Repair,
             Request::Locate { .. } | Request::Found { .. } => Self::Locate,
         }

@@ -354,6 +354,18 @@ static TABLE: &[Setting] = &[
         },
     },
     Setting {
+        name: "balanceEvery",
+        flag: "balance-every",
+        default: "10m",
+        side: Side::Node,
+        effect: "How often a pair looks whether it is fuller than others, and then gives them shards; within five percent all count as even.",
+        kind: Kind::Time {
+            min: Duration::from_secs(1),
+            max: Duration::from_hours(30 * 24),
+            field: |it| &mut it.balance_every,
+        },
+    },
+    Setting {
         name: "dataDir",
         flag: "data-dir",
         default: "~/.local/share/defs",

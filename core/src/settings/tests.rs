@@ -37,6 +37,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("failAfter", &["399ms", "2h"], "1h"),
     ("replaceAfter", &["499ms", "721h"], "720h"),
     ("repairRate", &["1023Ki", "17Gi"], "16Gi"),
+    ("balanceEvery", &["999ms", "721h"], "1s"),
     ("dataDir", &[""], "/var/lib/defs"),
     ("logDir", &[], "/var/log/defs"),
     ("logLevel", &["loud"], "trace"),

@@ -116,6 +116,7 @@ impl Ask {
             | Request::Release { .. }
             | Request::StandIn { .. }
             | Request::TakeRecords { .. }
+            | Request::Moved(_)
             | Request::Challenge { .. } => Self::Heal,
             Request::Table { .. } => Self::Table,
             Request::Locate { .. } | Request::Found { .. } => Self::Locate,

@@ -84,6 +84,7 @@ metrics! {
         shards_rebuilt: Count = "defs.repair.shards", "{shard}", "Shards rebuilt and stored at other pairs.";
         records_rehomed: Count = "defs.repair.records", "{record}", "Records for which another pair stands in for a lost one.";
         scrubbed_bytes: Count = "defs.scrub.read", "By", "Sealed bytes read back and found to be right.";
+        shards_given: Count = "defs.shards.given", "{shard}", "Shards given to pairs that are less full.";
         shards_superseded: Count = "defs.shards.superseded", "{shard}", "Copies removed that both members of the pair which took over hold.";
         audits_passed: Count = "defs.audit.passed", "{audit}", "Audits of the partner that it passed.";
         audits_failed: Count = "defs.audit.failed", "{audit}", "Audits of the partner that it failed.";

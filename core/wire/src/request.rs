@@ -101,6 +101,7 @@ fn kind(request: &Request) -> Kind {
             Kind::Challenge(repair::challenge(*key, nonce, range))
         }
         Request::Readings { after } => Kind::Readings(readings(after.as_ref())),
+        Request::Moved(notes) => Kind::Moved(notes.encode()),
     }
 }
 
@@ -197,6 +198,7 @@ fn read(kind: Kind) -> Result<Request, WireError> {
         Kind::Challenge(challenge) => repair::read_challenge(&challenge)?,
         Kind::Readings(after) if after.is_empty() => Request::Readings { after: None },
         Kind::Readings(after) => Request::Readings { after: Some(NodeId(array(&after, "node")?)) },
+        Kind::Moved(notes) => Request::Moved(Box::new(format(&notes, "moved notes")?)),
     })
 }
 

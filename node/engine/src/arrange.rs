@@ -100,6 +100,13 @@ impl Survey {
         Some(Rated::new(candidate, &self.score(node)?, self.clusters.get(node).copied()))
     }
 
+    /// Of pairs whose members are both `fit`.
+    fn balance(&self, pairs: &[Paired], fit: &BTreeSet<NodeId>) -> Balance {
+        let fills = pairs.iter().filter(|pair| pair.members.iter().all(|it| fit.contains(it)));
+        let fills: Vec<_> = fills.filter_map(|pair| self.filled(pair)).collect();
+        balance(&fills, u64::MAX)
+    }
+
     fn filled(&self, pair: &Paired) -> Option<Filled> {
         let [one, other] = pair.members.map(|member| self.cards.get(&member));
         let capacity = one?.capacity.min(other?.capacity);
@@ -123,14 +130,19 @@ impl<W: World> Engine<W> {
         let fit: BTreeSet<_> = self.fit_for_pairs();
         let nodes = fit.iter().filter_map(|node| survey.rated(node)).collect();
         let pairs = self.paired(&survey);
-        let fills = pairs.iter().filter(|pair| pair.members.iter().all(|it| fit.contains(it)));
-        let fills: Vec<_> = fills.filter_map(|pair| survey.filled(pair)).collect();
-        let network = Network::new(nodes, pairs.clone());
+        let balance = survey.balance(&pairs, &fit);
+        let network = Network::new(nodes, pairs);
         let round_trip = |a: &NodeId, b: &NodeId| survey.observers.round_trip(a, b);
         let plan = arrange(&network, &Policy::default(), round_trip, self.lease_clock());
         let room = |node: &NodeId| survey.room(node);
         let ways = plan.exchanges.iter().map(|exchange| steps(exchange, &plan.spares, room));
-        Arrangement { ways: ways.collect(), balance: balance(&fills, u64::MAX), plan }
+        Arrangement { ways: ways.collect(), balance, plan }
+    }
+
+    /// What would make pairs evenly full.
+    pub(crate) async fn unevenness(&self) -> Balance {
+        let survey = self.survey().await;
+        survey.balance(&self.paired(&survey), &self.fit_for_pairs())
     }
 
     /// Nodes that are heard, have what they should, and are not to leave.

@@ -55,6 +55,8 @@ pub struct Timings {
     pub repair: Duration,
     /// How long a watcher leaves a lost shard to the nearer one.
     pub repair_turn: Duration,
+    /// Between looks whether this node's pair is too full.
+    pub balance: Duration,
     /// Between two tellings of this node's card.
     pub card: Duration,
     /// Without a card for so long, a node counts as away.
@@ -104,6 +106,7 @@ impl Default for Timings {
             scrub: Duration::from_hours(30 * 24),
             repair: Duration::from_secs(2),
             repair_turn: Duration::from_secs(60),
+            balance: Duration::from_mins(10),
             card: Duration::from_secs(5),
             card_stale: Duration::from_secs(16),
             settle: Duration::from_millis(1500),

@@ -99,6 +99,8 @@ pub struct Engine<W: World> {
     pub(crate) behind: Mutex<Behind>,
     /// Held while an epoch is signed.
     pub(crate) signing: tokio::sync::Mutex<()>,
+    /// Held while other witnesses are proposed, or a proposal of them is taken from the partner.
+    pub(crate) renewing: tokio::sync::Mutex<()>,
     /// Whether this node knows of any stand-in: else no write has to look.
     pub(crate) has_stand_ins: AtomicBool,
     pub(crate) postponed: crate::heal::standin::Postponed,
@@ -235,6 +237,7 @@ impl<W: World> Engine<W> {
             preparing: Mutex::default(),
             behind: Mutex::default(),
             signing: tokio::sync::Mutex::default(),
+            renewing: tokio::sync::Mutex::default(),
             has_stand_ins: AtomicBool::new(false),
             postponed: crate::heal::standin::Postponed::default(),
             syncing: AtomicBool::new(false),
@@ -320,6 +323,7 @@ impl<W: World> Engine<W> {
         self.every(tasks, stop, timings.audit, Self::audit_partner);
         self.every(tasks, stop, crate::gauge::PERSIST_EVERY, Self::persist_meters);
         self.every(tasks, stop, timings.repair, Self::repair);
+        self.every(tasks, stop, timings.balance, Self::even_out);
         self.every(tasks, stop, timings.form, Self::form);
         self.every(tasks, stop, timings.expire, Self::expire);
         self.every(tasks, stop, timings.expire, Self::drop_superseded);
@@ -504,6 +508,7 @@ impl<W: World> Engine<W> {
                 reply(self.prove(caller, key, &nonce, range).await)
             }
             Request::Readings { after } => reply(self.tell_readings(caller, after)),
+            Request::Moved(notes) => reply(self.take_moved(caller, &notes).await),
         }
     }
 }

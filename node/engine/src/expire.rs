@@ -1,5 +1,6 @@
 //! Shards whose upload died: collected when their lease has run out and enough siblings
-//! say that nobody committed the stripe. One commit found anywhere keeps it.
+//! say that nobody committed the stripe. One commit found anywhere keeps it, unless another
+//! pair keeps the same shard: then its client, or who rebuilt it, found another place after all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use defs_identity::authorise;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::superseded::Word;
 use crate::locate::Patience;
 
 /// Shards looked at in one step of the scan.
@@ -58,15 +60,8 @@ impl<W: World> Engine<W> {
         let Some((_, first)) = shards.first() else { return };
         let descriptor = &first.head.descriptor.body;
         let mine = shards.iter().map(|(key, _)| key.index).collect();
-        let mut collected = 0;
         let changes = match self.ask_siblings(stripe, first, mine).await {
-            Siblings::Committed(commit) => shards
-                .into_iter()
-                .map(|(key, stored)| {
-                    let state = ShardState { commit: Some(commit.clone()), ..stored.state };
-                    Change::ShardState(key, state)
-                })
-                .collect(),
+            Siblings::Committed(commit) => self.keep_what_is_needed(commit, shards).await,
             Siblings::Uncommitted { indices, all_pairs } => {
                 // With so many against it, fewer than k can be left that say otherwise. An
                 // upload that broke off early never had so many: then everybody must speak.
@@ -75,15 +70,49 @@ impl<W: World> Engine<W> {
                     return;
                 }
                 tracing::info!(%stripe, shards = shards.len(), "an unfinished upload is collected");
-                collected = shards.len() as u64;
                 shards.iter().map(|(key, _)| Change::DeleteShard(*key)).collect()
             }
         };
+        let is_removal = |change: &&Change| matches!(change, Change::DeleteShard(_));
+        let collected = changes.iter().filter(is_removal).count() as u64;
         let applied = self.disk.apply(changes).await;
         if applied.is_ok() {
             self.metrics.shards_expired.add(collected);
         }
         self.note_failure(applied);
+    }
+
+    /// Keeps the shards of a finished file, but for what another pair keeps.
+    async fn keep_what_is_needed(
+        &self,
+        commit: Signed<Commit>,
+        shards: Vec<(ShardKey, StoredShard)>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (key, stored) in shards {
+            if self.is_kept_elsewhere(key, &stored).await {
+                tracing::info!(stripe = %key.stripe, index = %key.index, "a copy too many is collected");
+                changes.push(Change::DeleteShard(key));
+            } else {
+                let state = ShardState { commit: Some(commit.clone()), ..stored.state };
+                changes.push(Change::ShardState(key, state));
+            }
+        }
+        changes
+    }
+
+    /// Whether both members of another pair keep the shard and show its bytes.
+    async fn is_kept_elsewhere(&self, key: ShardKey, stored: &StoredShard) -> bool {
+        let others = self.membership.all_pairs().into_iter().take(PAIRS_ASKED_MAX);
+        for other in others.filter(|other| other.pair != stored.state.pair) {
+            let told = self.ask_about(other.clone(), stored).await;
+            if told.is_some_and(|told| told.sure.contains(&key.index))
+                && matches!(self.ask_members(key, stored, &other).await, Word::Kept)
+            {
+                return true;
+            }
+        }
+        false
     }
 
     async fn ask_siblings(

@@ -174,22 +174,23 @@ impl<W: World> Engine<W> {
     /// The score of `node` by what this node alone has measured: enough to choose among
     /// those that would do, and known without asking anybody.
     pub(crate) fn own_score(&self, node: &NodeId, room: Capacity) -> Points {
-        let mut observers = Observers::default();
-        observers.hear(self.me, [self.gauges.reading(node)]);
-        // Where it stands is for the choice itself: it depends on the partner.
-        let measured = observers.measured(node, Geography::default(), room);
-        score(&measured, &Weights::default()).total
+        score(&self.own_measure(node, room), &Weights::default()).total
     }
 
     /// Ranks witnesses: those of which nothing bad was measured first, then by chance.
     pub(crate) fn witness_rank(&self, pair: &PairId, node: &NodeId) -> (bool, u64) {
-        let mut observers = Observers::default();
-        observers.hear(self.me, [self.gauges.reading(node)]);
-        let Measured { stability, .. } =
-            observers.measured(node, Geography::default(), Capacity::default());
+        let Measured { stability, .. } = self.own_measure(node, Capacity::default());
         let is_unsteady =
             dimensions::stability(&stability) < dimensions::stability(&Stability::default());
         (is_unsteady, draw(pair, node))
+    }
+
+    /// What this node alone has measured of `node`. Where that stands is left out: it depends
+    /// on the partner.
+    fn own_measure(&self, node: &NodeId, room: Capacity) -> Measured {
+        let mut observers = Observers::default();
+        observers.hear(self.me, [self.gauges.reading(node)]);
+        observers.measured(node, Geography::default(), room)
     }
 }
 

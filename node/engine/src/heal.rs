@@ -3,6 +3,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod confirm;
+pub(crate) mod even_out;
 pub(crate) mod hand_over;
 pub(crate) mod history;
 pub(crate) mod lost;

@@ -16,7 +16,7 @@ use defs_core::ids::{NodeId, PairId, StripeId};
 use defs_core::message::Request;
 use defs_core::port::{CallError, Change, Disk, Peers, StateKey};
 use defs_core::statement::{Signed, Tombstone};
-use defs_core::stripe::ShardHead;
+use defs_core::stripe::{ShardHead, Watched};
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -80,7 +80,12 @@ impl<W: World> Engine<W> {
         heads: impl Iterator<Item = &'a Arc<ShardHead>>,
     ) -> Option<Change> {
         let own = self.membership.own_pair().map(|own| own.record.pair);
-        let watched = heads.flat_map(|head| &head.watched).map(|watched| watched.pair);
+        let stripe = tombstone.body.stripe;
+        // Where it was rebuilt since, as far as that was heard.
+        let pairs_of = |watched: &Watched| {
+            [Some(watched.pair), self.hints.moved(stripe, watched.index)].into_iter().flatten()
+        };
+        let watched = heads.flat_map(|head| head.watched.iter().flat_map(pairs_of));
         let pairs: BTreeSet<_> = watched.filter(|pair| Some(*pair) != own).collect();
         if pairs.is_empty() {
             return None;

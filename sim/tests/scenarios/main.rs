@@ -2,6 +2,7 @@
 //! on a cluster. docs/scenarios.md says which line of the design each of them shows.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod balance;
 mod deletion;
 mod ends;
 mod halves;

@@ -67,5 +67,6 @@ pub(super) fn kind(request: &Request) -> &'static str {
         Request::TakeRecords { .. } => "take records",
         Request::Challenge { .. } => "challenge",
         Request::Readings { .. } => "readings",
+        Request::Moved(_) => "moved",
     }
 }

@@ -18,7 +18,7 @@ fn item_kind() -> impl Strategy<Value = ItemKind> {
 
 pub(super) fn request() -> impl Strategy<Value = Request> {
     let prefix = prop::collection::vec(any::<u8>(), 0..=SUMMARY_PREFIX_MAX);
-    (0..13_u8, any::<u8>(), 0..5_usize, any::<u64>(), any::<bool>(), item_kind(), prefix).prop_map(
+    (0..14_u8, any::<u8>(), 0..5_usize, any::<u64>(), any::<bool>(), item_kind(), prefix).prop_map(
         |(number, byte, count, epoch, both, kind, prefix)| {
             let (pair, lost, epoch) = (PairId([byte; 16]), PairId([1; 16]), Epoch(epoch));
             let key = shard_key(byte, 2);
@@ -44,6 +44,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
                     let records = vec![record(byte, 100); count];
                     Request::TakeRecords { pair, epoch, lost, records, forward: both }
                 }
+                11 => Request::Moved(Box::new(moved(byte))),
                 _ => Request::Challenge { key, nonce: [byte; 32], range: 5..5 + epoch.0 / 2 },
             }
         },

@@ -113,7 +113,10 @@ impl<W: World> Engine<W> {
     }
 
     /// What a note says, if both members of a known pair say it.
-    fn believed(&self, note: &MovedNote) -> Result<Option<(StripeId, ShardIndex, PairId)>, Forged> {
+    pub(crate) fn believed(
+        &self,
+        note: &MovedNote,
+    ) -> Result<Option<(StripeId, ShardIndex, PairId)>, Forged> {
         let [one, other] = note.receipts.each_ref().map(|signed| signed.receipt);
         let (Kept::Shard(stripe, index), true) = (one.kept, one.kept == other.kept) else {
             return Err(Forged);
@@ -142,7 +145,8 @@ impl<W: World> Engine<W> {
 }
 
 /// Nobody who keeps to the protocol says such a thing.
-struct Forged;
+#[derive(Debug)]
+pub(crate) struct Forged;
 
 #[cfg(test)]
 mod tests {

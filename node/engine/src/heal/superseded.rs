@@ -32,7 +32,7 @@ pub(crate) fn not_left(pair: &PairId) -> Change {
 }
 
 /// What the pair's present members say of a copy.
-enum Word {
+pub(crate) enum Word {
     /// Both have it.
     Kept,
     /// Its owner has deleted it.
@@ -83,7 +83,7 @@ impl<W: World> Engine<W> {
         (kept_for >= self.config.timings.keep_superseded).then_some(now)
     }
 
-    async fn drop_if_kept(
+    pub(crate) async fn drop_if_kept(
         &self,
         key: ShardKey,
         stored: &StoredShard,
@@ -110,7 +110,12 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    async fn ask_members(&self, key: ShardKey, stored: &StoredShard, now: &PairRecord) -> Word {
+    pub(crate) async fn ask_members(
+        &self,
+        key: ShardKey,
+        stored: &StoredShard,
+        now: &PairRecord,
+    ) -> Word {
         let mut shown = 0;
         for member in now.members {
             let place = u64::from_le_bytes(self.random.array());

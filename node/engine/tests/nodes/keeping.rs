@@ -10,6 +10,7 @@ use defs_core::statement::{Commit, Tombstone};
 use defs_engine::Timings;
 use defs_identity::{sign_statement, sign_statements};
 
+use crate::healing::put;
 use crate::network::{HOUR_MS, Net, reason};
 
 /// Leases as short as their owner asks for.
@@ -64,6 +65,23 @@ async fn an_unfinished_upload_expires_and_a_committed_one_stays() {
         assert_eq!(indices(kept.descriptor.id()).await.unwrap().len(), 1);
         assert_eq!(indices(lost.descriptor.id()).await.unwrap(), vec![]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_put_left_at_one_pair_expires_when_another_keeps_the_shard() {
+    let net = Net::timed(6, hourly()).await;
+    let (owner, pairs) = (net.owner(77), net.pairs());
+    let stripe = owner.stripe(b"placed twice", (1, 1), 1);
+    owner.put(&stripe, 0, &pairs[2]).await.unwrap();
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
+    let is_there = |pair: usize| {
+        let held = pairs[pair].members.map(|node| net.disk(&node).usage().shards);
+        held == [1, 1]
+    };
+    assert!((0..3).all(is_there));
+    net.pass(Duration::from_millis(HOUR_MS) + Duration::from_mins(40)).await;
+    assert!(is_there(0) && is_there(1));
+    assert_eq!(pairs[2].members.map(|node| net.disk(&node).usage().shards), [0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

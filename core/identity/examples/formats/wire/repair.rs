@@ -27,7 +27,7 @@ fn own() -> PairId {
 pub(super) fn requests() -> Vec<Sample> {
     let asked = [ping(), probe(), confirm(), history(), summary()];
     let copied = [copy_shard(), copy_records(), copy_tombstones()];
-    let rebuilt = [release(), stand_in(), take_records(), challenge()];
+    let rebuilt = [release(), stand_in(), take_records(), moved(), challenge()];
     asked.into_iter().chain(copied).chain(rebuilt).collect()
 }
 
@@ -114,6 +114,18 @@ fn challenge() -> Sample {
     (request, 0, json!({ "challenge": fields }))
 }
 
+fn moved() -> Sample {
+    let notes = moved_notes();
+    let encoded = hex(&notes.encode());
+    (Request::Moved(Box::new(notes)), 0, json!({ "moved": encoded }))
+}
+
+fn moved_notes() -> MovedNotes {
+    let receipts = receipts::of_shard(file::stripe_id(), ShardIndex(0));
+    let receipts = [receipts[0].clone(), receipts[1].clone()];
+    MovedNotes(vec![MovedNote { locator: LOCATOR, receipts }])
+}
+
 pub(super) fn responses() -> Vec<Answer> {
     let told = [reached(), epochs(), items(), parts()];
     told.into_iter().chain([copy(), tombstones(), released(), proof()]).collect()
@@ -168,9 +180,7 @@ fn proof() -> Answer {
 }
 
 pub(super) fn gossip() -> [(Gossip, Value); 2] {
-    let receipts = receipts::of_shard(file::stripe_id(), ShardIndex(0));
-    let receipts = [receipts[0].clone(), receipts[1].clone()];
-    let notes = MovedNotes(vec![MovedNote { locator: LOCATOR, receipts }]);
+    let notes = moved_notes();
     let wish = Wish { node: node(WITNESSES[0]), want: Want::Drain, sequence: 1_800_000_000_000 };
     let wish =
         SignedWish { wish, signature: by_node(INVITE, &wish.statement(&network())).signature };
