@@ -45,6 +45,16 @@ fn destroy_a_pair(user: &User) -> Value {
     pair
 }
 
+/// Waits until somebody has given the pair up: before that a file may seem as safe as it was.
+fn given_up(user: &User, pair: &Value) {
+    eventually("the pair is given up", WITHIN, || {
+        let why = user.events(&["why", "film"]).unwrap();
+        let why = why.iter().find(|event| event["event"] == "why").unwrap();
+        why["lostPairs"].as_array().is_some_and(|lost| lost.contains(&pair["id"]))
+    })
+    .unwrap();
+}
+
 #[test]
 fn what_two_pairs_held_one_after_the_other_is_rebuilt_and_every_file_is_equal() {
     let user = hasty(10);
@@ -60,13 +70,14 @@ fn what_two_pairs_held_one_after_the_other_is_rebuilt_and_every_file_is_equal() 
         user.put_bytes(name, bytes, &["--mode", mode]).unwrap();
     }
     for round in 0..2 {
-        destroy_a_pair(&user);
+        let pair = destroy_a_pair(&user);
         for ((name, ..), bytes) in files.iter().zip(&bytes) {
             assert!(
                 user.get_bytes(name).unwrap() == *bytes,
                 "{name} differs at once in round {round}"
             );
         }
+        given_up(&user, &pair);
         // With three pairs, fourteen shards find no place for all.
         let wanted = u64::from(round == 0);
         for (name, ..) in &files[..3] {
@@ -201,9 +212,10 @@ fn three_pairs_one_after_the_other_are_rebuilt_among_fourteen_nodes() {
     user.put_bytes("film", &film, &["--mode", "rs-size"]).unwrap();
     user.put_bytes("note", &note, &["--mode", "file"]).unwrap();
     for round in 0..3 {
-        destroy_a_pair(&user);
+        let pair = destroy_a_pair(&user);
         assert!(user.get_bytes("film").unwrap() == film, "at once in round {round}");
         assert!(user.get_bytes("note").unwrap() == note, "at once in round {round}");
+        given_up(&user, &pair);
         for name in ["film", "note"] {
             eventually(&format!("{name} is safe again in round {round}"), WITHIN, || {
                 survives(&user, name).is_some_and(|pairs| pairs >= 1)
@@ -244,4 +256,39 @@ fn a_node_whose_folder_was_wiped_is_a_new_node_and_takes_its_own_former_place() 
         user.kill(pair[other]["pid"].as_i64().unwrap()).unwrap();
     }
     assert!(user.get_bytes("album").unwrap() == bytes);
+}
+
+/// How full the fullest node is before the emptiest, in percent of what each offers.
+fn skew(user: &User) -> f64 {
+    let nodes = user.events(&["status"]).unwrap();
+    let number = |node: &Value, field: &str| node[field].as_u64().unwrap_or(0);
+    let used: Vec<_> = nodes.iter().map(|node| number(node, "used")).collect();
+    let capacity = number(&nodes[0], "capacity");
+    let apart = used.iter().max().unwrap() - used.iter().min().unwrap();
+    f64::from(u32::try_from(apart * 1000 / capacity).unwrap()) / 10.0
+}
+
+#[test]
+fn nodes_that_join_are_given_shards_until_all_are_evenly_full() {
+    let mut user = User::new().unwrap();
+    user.set("DEFS_BALANCE_EVERY", "1s");
+    user.up_with(6, "64Mi").unwrap();
+    let files: Vec<_> = (0..6)
+        .map(|number| (format!("file {number}"), noise(number, 2 * MIB)))
+        .inspect(|(name, bytes)| {
+            let options = ["--mode", "rs-size", "--data", "2", "--parity", "2"];
+            user.put_bytes(name, bytes, &options).unwrap();
+        })
+        .collect();
+    user.up_with(8, "64Mi").unwrap();
+    assert!(skew(&user) > 10.0, "{}", skew(&user));
+    eventually("all are evenly full", WITHIN, || skew(&user) <= 5.0).unwrap();
+    user.gets_all(&files, "when shards have moved").unwrap();
+    let name = &files[0].0;
+    assert!(survives(&user, name) >= Some(1));
+    // Deletion reaches what has moved.
+    for (name, _) in &files {
+        user.run(&["rm", name]).unwrap().succeeded().unwrap();
+    }
+    eventually("all is deleted", WITHIN, || user.sum("shards").unwrap() == 0).unwrap();
 }

@@ -5,7 +5,7 @@ use defs_sim::campaign::{Plan, campaign};
 use defs_sim::run::run;
 
 /// Seeds of each test: half a minute on one core.
-const EACH: u64 = 10;
+const EACH: u64 = 20;
 
 fn all_are_well(from: u64) {
     let plan = Plan { from, seeds: EACH, jobs: 1, results: None };
@@ -13,24 +13,33 @@ fn all_are_well(from: u64) {
     assert_eq!((summary.run, summary.failed), (EACH, vec![]), "make sim SEED=…");
 }
 
-#[test]
-fn campaign_of_seeds_from_0() {
-    all_are_well(0);
+macro_rules! campaigns {
+    ($($name:ident: $from:literal,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                all_are_well($from);
+            }
+        )+
+    };
 }
 
-#[test]
-fn campaign_of_seeds_from_10() {
-    all_are_well(10);
-}
-
-#[test]
-fn campaign_of_seeds_from_20() {
-    all_are_well(20);
-}
-
-#[test]
-fn campaign_of_seeds_from_30() {
-    all_are_well(30);
+campaigns! {
+    campaign_of_seeds_from_0: 0,
+    campaign_of_seeds_from_20: 20,
+    campaign_of_seeds_from_40: 40,
+    campaign_of_seeds_from_60: 60,
+    campaign_of_seeds_from_80: 80,
+    campaign_of_seeds_from_100: 100,
+    campaign_of_seeds_from_120: 120,
+    campaign_of_seeds_from_140: 140,
+    campaign_of_seeds_from_160: 160,
+    campaign_of_seeds_from_180: 180,
+    campaign_of_seeds_from_200: 200,
+    campaign_of_seeds_from_220: 220,
+    campaign_of_seeds_from_240: 240,
+    campaign_of_seeds_from_260: 260,
+    campaign_of_seeds_from_280: 280,
 }
 
 /// Each has found something once: 11 and 37 shards that were believed to have moved on one word,

@@ -6,6 +6,7 @@
 //! the primary may give its promise up when it sees another plan; the mirror only when the
 //! primary says that it did: it may be in the pair already, and the answer have been lost.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -107,13 +108,28 @@ impl<W: World> Engine<W> {
 
     /// This node's place in the plan over all free nodes, once their set has settled.
     fn planned(&self) -> Option<Match> {
+        let matches = self.plan()?;
+        matches.into_iter().find(|Match(a, b)| *a == self.me || *b == self.me)
+    }
+
+    fn plan(&self) -> Option<Vec<Match>> {
         let timings = &self.config.timings;
         let (free, settled) = self.membership.free(self.clock.elapsed(), timings.card_stale);
         if settled < timings.settle {
             return None;
         }
-        let matches = plan(free, |_, _| None);
-        matches.into_iter().find(|Match(a, b)| *a == self.me || *b == self.me)
+        Some(plan(free, |_, _| None))
+    }
+
+    /// By node the lower member of its pair, also of those that are about to form.
+    fn pairs_by_lower(&self) -> BTreeMap<NodeId, NodeId> {
+        let planned = self.plan().unwrap_or_default().into_iter().map(|Match(a, b)| [a, b]);
+        let formed = self.membership.all_pairs().into_iter().map(|pair| pair.members);
+        let lower = |[one, other]: [NodeId; 2]| {
+            let lower = one.min(other);
+            [(one, lower), (other, lower)]
+        };
+        planned.chain(formed).flat_map(lower).collect()
     }
 
     /// A new pair with this node as primary, promised on the disk.
@@ -132,8 +148,10 @@ impl<W: World> Engine<W> {
         let candidates =
             [self.membership.candidate(&primary)?, self.membership.candidate(&mirror)?];
         let others = self.membership.others(&members);
+        let pairs = self.pairs_by_lower();
+        let rank = |node: &NodeId| self.witness_rank(&pair, node);
         let witnesses =
-            witness::choose(&candidates, &others, |node| self.witness_rank(&pair, node));
+            witness::choose(&candidates, &others, rank, |node| pairs.get(node).copied());
         let record = PairRecord { pair, epoch: Epoch(1), members, witnesses, previous: None };
         let signature = sign_as_node(&self.key, &record.statement(&self.network));
         let promise = SignedPairRecord { record, signatures: vec![signature] };

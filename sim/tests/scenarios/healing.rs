@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use defs_client::FileRef;
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::mode::Mode;
 use defs_core::network::PairRecord;
@@ -121,4 +122,65 @@ async fn a_deleted_stripe_is_not_rebuilt() {
 async fn watchers_that_rebuild_at_once_put_no_more_on_a_pair_than_its_owner_allows() {
     let timings = Timings { repair_turn: Duration::ZERO, ..Pace::Fast.timings() };
     a_pair_is_lost(timings, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_partition_never_makes_a_minority_a_majority() {
+    let mut scene = Scene::with(10).await.unwrap();
+    let smaller: Vec<_> = scene.pairs[..2].iter().flat_map(|pair| pair.members).collect();
+    let others: Vec<_> = scene.pairs[2..].iter().flat_map(|pair| pair.members).collect();
+    // One after the other goes out of sight, each long enough to be replaced for good.
+    for away in others {
+        for node in &smaller {
+            scene.cluster.network.cut(*node, away);
+            scene.cluster.network.cut(away, *node);
+        }
+        sleep(Duration::from_secs(45)).await;
+    }
+    for node in &smaller {
+        let life = scene.cluster.life(*node).unwrap();
+        assert!(!life.engine.reach().may_heal(), "{}", life.engine.reach());
+        assert!(life.engine.reach().nodes.all >= 8, "{}", life.engine.reach());
+        assert!(life.engine.losses().is_empty(), "{node} gave pairs up that are well");
+    }
+    scene.cluster.network.heal_all();
+    let pairs = scene.pairs.clone();
+    let all_agree = |cluster: &Cluster| {
+        let mut views = cluster.on().into_iter().map(|node| {
+            pairs.iter().map(|pair| known(cluster, node, pair.pair)).collect::<Vec<_>>()
+        });
+        let first = views.next();
+        views.all(|view| Some(view) == first)
+    };
+    scene.until("all agree on every pair", all_agree).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_outlives_all_of_its_pairs_one_after_the_other() {
+    let mut scene = Scene::with(14).await.unwrap();
+    let actor = scene.owner().await.unwrap();
+    let put = actor.put("a", content(1), coded(2, 2)).await.unwrap();
+    let pairs = put.ticket.hints.clone();
+    assert_eq!(pairs.len(), 3);
+    for (round, pair) in (1..).zip(pairs) {
+        let members = scene.pairs.iter().find(|known| known.pair == pair).unwrap().members;
+        members.into_iter().for_each(|node| scene.cluster.lose(node));
+        let is_given_up = |cluster: &Cluster| {
+            cluster.running().all(|(_, _, life)| life.engine.losses().contains_key(&pair))
+        };
+        scene.until("all have given the pair up", is_given_up).await.unwrap();
+        let mut told = None;
+        for _ in 0..240 {
+            sleep(Duration::from_millis(500)).await;
+            let status = actor.client.stat(FileRef::Name("a".to_owned()), true).await;
+            let is_safe =
+                status.as_ref().is_ok_and(|status| status.survives.is_some_and(|it| it >= 1));
+            told = Some(status).filter(|_| !is_safe);
+            if is_safe {
+                break;
+            }
+        }
+        assert!(told.is_none(), "{told:?} after {round} pairs are gone");
+        assert_eq!(actor.get("a").await.unwrap(), content(1).bytes());
+    }
 }

@@ -1,7 +1,7 @@
 //! The epochs of pairs, one after the other: kept so that whoever missed some can check each
 //! against the one before, and taken over from others where this node did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use defs_core::body::Body;
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{HISTORY_MAX, Refusal, Request, Response};
-use defs_core::network::SignedPairRecord;
+use defs_core::network::{PairRecord, SignedPairRecord};
 use defs_core::port::{CallError, Change, Disk, DiskError, Peers, StateKey};
 
 use crate::config::World;
 use crate::engine::{Engine, STATE_MAX};
-use crate::membership::check_pair;
+use crate::membership::{check_pair, draw};
 use crate::refuse::disk_refusal;
 
 /// Epochs of one pair that are read back: two a day for five years.
@@ -22,6 +22,9 @@ const EPOCHS_MAX: usize = 4096;
 
 /// Pairs whose epochs this node may be looking for.
 const BEHIND_MAX: usize = 1024;
+
+/// Nodes that are asked for the epochs of a pair of which neither members nor witnesses answer.
+const OTHERS_ASKED: usize = 4;
 
 /// Newest records heard of pairs of which earlier epochs are missing here.
 pub(crate) type Behind = BTreeMap<PairId, SignedPairRecord>;
@@ -86,16 +89,32 @@ impl<W: World> Engine<W> {
             if known >= heard.record.epoch.0 {
                 continue;
             }
-            let members = heard.record.members;
+            let sources = self.sources(&heard);
             if self.learn_successor(heard).await {
                 continue;
             }
-            for member in members.into_iter().filter(|member| *member != self.me) {
-                if self.learn_epochs(member, pair).await {
+            for source in sources {
+                if self.learn_epochs(source, pair).await {
                     break;
                 }
             }
         }
+    }
+
+    /// Who may know the epochs before this one: those of them that are heard, since of a lost
+    /// pair others have to tell.
+    fn sources(&self, heard: &SignedPairRecord) -> Vec<NodeId> {
+        let PairRecord { pair, members, witnesses, .. } = &heard.record;
+        let mut others: Vec<_> = self.alive().into_iter().collect();
+        others.sort_by_cached_key(|node| draw(pair, node));
+        let concerned = members.iter().chain(witnesses).copied();
+        let mut sources: Vec<_> = concerned
+            .chain(others.into_iter().take(OTHERS_ASKED))
+            .filter(|node| *node != self.me && self.is_heard(node))
+            .collect();
+        let mut seen = BTreeSet::new();
+        sources.retain(|node| seen.insert(*node));
+        sources
     }
 
     /// Takes over what `node` has of the epochs of `pair`, if it answers. Whether something

@@ -283,10 +283,29 @@ impl<W: World> Engine<W> {
         for head in heads {
             self.give_record(&head, stand_in).await?;
         }
+        for key in keys {
+            self.tell_stand_ins(key, stand_in).await?;
+        }
         let settled = keys.iter().map(|key| Change::Put(settled_key(key, &lost), by.0.to_vec()));
         self.disk.apply(settled.collect()).await.map_err(disk_refusal)?;
         tracing::info!(%lost, %by, records = keys.len(), "another pair stands in for records");
         self.metrics.records_rehomed.add(keys.len() as u64);
+        Ok(())
+    }
+
+    /// Tells a stand-in of the others: when no pair of the set is left, they have to agree on
+    /// those that follow, and each goes by what it knows of whom to ask.
+    async fn tell_stand_ins(&self, key: &RecordKey, newest: StandIn) -> Result<(), Refusal> {
+        let known = self.stand_ins(key).await?;
+        for StandIn { lost, by } in known.into_iter().filter(|one| one.lost != newest.lost) {
+            let request = Request::StandIn { keys: vec![*key], lost, by, both: true };
+            match self.ask_acting(&newest.by, request).await? {
+                Response::Records(_) => {}
+                _ => {
+                    return Err(refuse(Reason::Degraded, "the stand-in answered something else"));
+                }
+            }
+        }
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl<W: World> Engine<W> {
 
     /// Proposes the next epoch of this node's pair, if one is due.
     pub(crate) async fn succeed(self: Arc<Self>) {
-        let Some(own) = self.membership.own_pair() else { return };
+        let Some(own) = self.membership.own_pair() else { return self.sync_no_more().await };
         let Some(partner) = own.record.partner_of(&self.me) else { return };
         let health = self.watch.health();
         let is_leaving = self.wishes.want(&partner) == Some(Want::Drain)
@@ -115,6 +115,29 @@ impl<W: World> Engine<W> {
             return self.drop_proposal().await;
         }
         Ok(())
+    }
+
+    /// The successor of `own` with other witnesses, noted before anybody is asked to sign it.
+    async fn propose_renewal(
+        &self,
+        own: &PairRecord,
+        witnesses: Vec<NodeId>,
+    ) -> Result<SignedPairRecord, DiskError> {
+        let _one_at_a_time = self.renewing.lock().await;
+        // The partner may have asked for others just now, and this node have signed them.
+        if let Some(renewal) = self.renewal(own).await? {
+            return Ok(renewal);
+        }
+        let record = PairRecord {
+            epoch: Epoch(own.epoch.0.saturating_add(1)),
+            witnesses,
+            previous: Some(own.digest()),
+            ..own.clone()
+        };
+        let proposal = SignedPairRecord { record, signatures: Vec::new() };
+        // A signature closes the epoch for who gives it: this must not be forgotten.
+        self.keep_proposal(renewal_key(), &proposal).await?;
+        Ok(proposal)
     }
 
     /// This node has signed new witnesses and signs nothing else now, but the partner is gone
@@ -237,7 +260,8 @@ impl<W: World> Engine<W> {
         let [Some(one), Some(other)] = candidates else { return Vec::new() };
         let mut others = self.membership.others(&members);
         others.retain(|other| !without.contains(&other.node) && self.is_heard(&other.node));
-        witness::choose(&[one, other], &others, |node| self.witness_rank(&own.pair, node))
+        let rank = |node: &NodeId| self.witness_rank(&own.pair, node);
+        witness::choose(&[one, other], &others, rank, |node| self.membership.pair_of(node))
     }
 
     pub(crate) fn is_heard(&self, node: &NodeId) -> bool {
@@ -379,30 +403,24 @@ impl<W: World> Engine<W> {
                 if !is_due || !self.standing().may_heal() {
                     return Ok(());
                 }
-                let record = PairRecord {
-                    epoch: Epoch(own.epoch.0.saturating_add(1)),
-                    witnesses: self.choose_witnesses(own, own.members, &[]),
-                    previous: Some(own.digest()),
-                    ..own.clone()
-                };
-                let proposal = SignedPairRecord { record, signatures: Vec::new() };
-                // The partner's signature closes the epoch for it: this must not be forgotten.
-                self.keep_proposal(renewal_key(), &proposal).await?;
-                proposal
+                let witnesses = self.choose_witnesses(own, own.members, &[]);
+                self.propose_renewal(own, witnesses).await?
             }
         };
         let Some(signed) = self.ask_signature(partner, proposal).await else { return Ok(()) };
         self.complete(own, signed).await
     }
 
-    /// Whether witnesses have been missing for long, and there are others.
+    /// Whether witnesses have been missing for long, and there are others. While this node hears
+    /// no majority it is this node that is away.
     fn needs_witnesses(&self, own: &PairRecord) -> bool {
         let now = self.clock.elapsed();
         let heard = own.witnesses.iter().filter(|witness| self.is_heard(witness)).count();
         let others = self.membership.hearing(now, self.config.timings.card_stale);
         let is_fit = |(node, is_heard): &&(NodeId, bool)| *is_heard && own.role_of(node).is_none();
         let could_be = others.iter().filter(is_fit).take(WITNESSES_MAX).count();
-        let since = self.watch.short_of_witnesses(heard < could_be, now);
+        let is_short = heard < could_be && self.standing().may_heal();
+        let since = self.watch.short_of_witnesses(is_short, now);
         since.is_some_and(|since| now.saturating_sub(since) >= self.config.timings.renew_witnesses)
     }
 
@@ -455,6 +473,7 @@ impl<W: World> Engine<W> {
         before: &PairRecord,
         asked: &SignedPairRecord,
     ) -> Result<(), Refusal> {
+        let _one_at_a_time = self.renewing.lock().await;
         let kept = self.renewal(before).await.map_err(disk_refusal)?;
         if let Some(kept) = kept.filter(|kept| kept.record != asked.record) {
             let is_signed = self.has_signed(&kept.record).await.map_err(disk_refusal)?;
@@ -652,7 +671,9 @@ impl<W: World> Engine<W> {
             self.give_word(partner)?;
         }
         let marks = [sync_change(signed.record.epoch), self.promise_kept()];
-        self.write_own_epoch(&signed, marks).await.map_err(disk_refusal)?;
+        if !self.write_own_epoch(&signed, marks).await.map_err(disk_refusal)? {
+            return Err(refuse(Reason::WrongEpoch, "the pair is in a later epoch already"));
+        }
         let record = &signed.record;
         tracing::info!(pair = %record.pair, epoch = %record.epoch, "this node takes a lost one's place");
         self.syncing.store(true, Ordering::Relaxed);
@@ -665,6 +686,11 @@ impl<W: World> Engine<W> {
     /// As a newcomer that has signed: the whole record from whoever proposed it.
     pub(crate) async fn ask_for_epoch(&self, promise: &SignedPairRecord) {
         let PairRecord { pair, epoch, .. } = promise.record;
+        let known = self.membership.pair(&pair).map(|known| known.record);
+        if known.is_some_and(|known| known.epoch >= epoch && known != promise.record) {
+            // Another successor: this one will never be.
+            return self.forget_promise().await;
+        }
         let proposer = promise.record.primary();
         let after = Epoch(epoch.0.saturating_sub(1));
         let Some(records) = self.history_of(proposer, pair, after).await else { return };

@@ -1,6 +1,7 @@
 //! One member lost, both lost: who takes the place, what is taken over, what is rebuilt.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ fn epoch_of(net: &Net, node: &NodeId, pair: &PairId) -> Option<PairRecord> {
 
 /// Stores shard `place` of `stripe`, watched by the others as an owner's client says, and
 /// commits it.
-async fn put(net: &Net, owner: &Owner, stripe: &SealedStripe, places: &[&PairRecord]) {
+pub(crate) async fn put(net: &Net, owner: &Owner, stripe: &SealedStripe, places: &[&PairRecord]) {
     let total = places.len();
     for (place, pair) in places.iter().enumerate() {
         let watched = (1..=2).map(|step| {
@@ -143,6 +144,52 @@ async fn a_member_is_replaced_also_where_failure_is_a_matter_of_milliseconds() {
 #[tokio::test(start_paused = true)]
 async fn a_spare_takes_the_place_of_a_lost_primary_and_the_mirror_leads() {
     a_member_is_replaced(0, quick()).await;
+}
+
+/// Starts another node whenever none is free, until `holds`: other pairs want spares too, and
+/// two that are free would be a pair.
+async fn with_spares(
+    net: &mut Net,
+    seeds: RangeInclusive<u8>,
+    seen_by: &NodeId,
+    holds: impl Fn(&Net) -> bool,
+) {
+    for seed in seeds {
+        net.until("it is done, or no spare is left", |net| {
+            let pairs = net.nodes[seen_by].engine.table().pairs;
+            let paired: BTreeSet<_> =
+                pairs.into_iter().flat_map(|view| view.record.record.members).collect();
+            holds(net) || net.nodes.keys().all(|node| paired.contains(node))
+        })
+        .await;
+        if holds(net) {
+            return;
+        }
+        net.start(seed, Arc::new(MemoryDisk::new(CAPACITY, net.network))).await;
+    }
+    net.until("it is done", holds).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_after_a_pair_was_lost_hears_of_its_epochs_from_others() {
+    let mut net = Net::timed(7, quick()).await;
+    let pair = net.pairs().remove(0);
+    net.kill(&pair.mirror());
+    let survivor = pair.primary();
+    net.until("the pair has a new epoch", |net| {
+        let epoch_at = |node| epoch_of(net, node, &pair.pair).map(|record| record.epoch);
+        net.nodes.keys().all(|node| epoch_at(node) == Some(Epoch(2)))
+    })
+    .await;
+    let members = epoch_of(&net, &survivor, &pair.pair).unwrap().members;
+    members.iter().for_each(|member| drop(net.kill(member)));
+    let disk = Arc::new(MemoryDisk::new(CAPACITY, net.network));
+    let joiner = net.start(8, disk).await;
+    net.until("the joiner holds the pair to be lost", |net| {
+        net.nodes[&joiner].engine.losses().contains_key(&pair.pair)
+    })
+    .await;
+    assert_eq!(epoch_of(&net, &joiner, &pair.pair).unwrap().epoch, Epoch(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -428,10 +475,9 @@ async fn witnesses_that_signed_for_nothing_are_followed_by_others() {
     })
     .await;
     assert_eq!(epoch_of(&net, &primary, &pair.pair).unwrap().members, pair.members);
-    // Others may have taken the spare meanwhile.
-    net.start(10, Arc::new(MemoryDisk::new(CAPACITY, net.network))).await;
     net.kill(&mirror);
-    net.until("and one that is lost now is replaced", |net| {
+    // One that is lost now is replaced.
+    with_spares(&mut net, 10..=13, &primary, |net| {
         epoch_of(net, &primary, &pair.pair).is_some_and(|record| record.epoch == Epoch(3))
     })
     .await;

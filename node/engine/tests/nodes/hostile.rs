@@ -8,11 +8,13 @@ use defs_core::ids::{Epoch, Locator, NetworkId, PairId, ShardIndex, StripeId};
 use defs_core::message::{
     Gossip, Hello, KeepStripe, ReadShard, Reason, Request, Response, ShardKey, StoreShard,
 };
-use defs_core::network::{PairRecord, SignedPairRecord};
-use defs_core::port::Service as _;
+use defs_core::network::{
+    Activity, Admission, Labels, NodeCard, PairRecord, Reach, SignedCard, SignedPairRecord,
+};
+use defs_core::port::{Service as _, Verdict};
 use defs_core::record::{Content, RecordKey, RecordSet};
-use defs_core::statement::{Commit, Session, Tombstone};
-use defs_identity::sign_statement;
+use defs_core::statement::{Commit, Session, Statement as _, Tombstone};
+use defs_identity::{SecretKey, sign_statement};
 
 use crate::network::{Net, Owner};
 
@@ -149,4 +151,33 @@ async fn gossip_with_extreme_numbers_is_judged() {
         node.engine.hear(Gossip::Query { locator, asker: pair.mirror(), query: number });
     }
     assert_eq!(net.pairs(), [pair]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_nobody_admitted_do_not_count_for_a_majority() {
+    let net = Net::with(4).await;
+    let node = net.pairs()[0].primary();
+    let before = net.nodes[&node].engine.reach();
+    assert_eq!((before.nodes.reached, before.nodes.all), (4, 4));
+    for seed in 50..200 {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        let admission = Admission { node: key.public().node_id() }.statement(&net.network);
+        let labels = Labels { host: format!("sybil-{seed}"), ..Labels::default() };
+        let card = NodeCard {
+            key: key.public().to_bytes(),
+            sequence: 1,
+            addresses: Vec::new(),
+            labels,
+            capacity: 1 << 40,
+            used: 0,
+            activity: Activity::default(),
+            reach: Reach::default(),
+            // By itself, not by whoever may invite.
+            admission: key.sign(&admission).0,
+        };
+        let signature = key.sign(&card.statement(&net.network)).0;
+        let card = Gossip::Card(Box::new(SignedCard { card, signature }));
+        assert_eq!(net.nodes[&node].engine.hear(card), Verdict::Ignore);
+    }
+    assert_eq!(net.nodes[&node].engine.reach(), before);
 }

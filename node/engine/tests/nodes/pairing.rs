@@ -168,6 +168,39 @@ async fn a_place_goes_to_a_spare_that_has_everything_before_the_old_member_leave
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_stored_while_a_joiner_takes_over_is_there_when_the_one_that_stays_dies() {
+    let mut net = Net::timed(5, timings()).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let (stays, leaves, joins) = (pair.primary(), pair.mirror(), spare(&net));
+    let mut acknowledged = Vec::new();
+    for number in 0..40_u8 {
+        let stripe = owner.stripe(&[number; 9000], (1, 0), 1);
+        acknowledged.push(put(&net, &owner, &stripe, &pair).await);
+    }
+    net.wish(&stays, leaves, yields(&pair, joins));
+    let mut meanwhile = 0;
+    for number in 0..u16::MAX {
+        if pair_now(&net, &pair).epoch == Epoch(2) {
+            break;
+        }
+        let stripe = owner.stripe(&number.to_le_bytes().repeat(4000), (1, 0), 1);
+        // Refused is not acknowledged: at the change of the epoch a few are.
+        if owner.put(&stripe, 0, &pair).await.is_ok() {
+            acknowledged.push(ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) });
+            meanwhile += 1;
+        }
+        net.pass(Duration::from_millis(20)).await;
+    }
+    assert!(meanwhile > 10, "{meanwhile} were stored meanwhile");
+    assert_eq!(pair_now(&net, &pair).members, [stays, joins]);
+    net.kill(&stays);
+    for key in acknowledged {
+        assert!(net.disk(&joins).shard(key).await.unwrap().is_some(), "{key:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_leaves_without_a_persons_word_for_just_this() {
     let net = Net::timed(5, timings()).await;
     let pair = net.pairs().remove(0);
