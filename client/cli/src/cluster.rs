@@ -264,17 +264,25 @@ impl Cluster {
         Ok(())
     }
 
+    /// How many pairs a node sees healthy, `None` if it doesn't run.
+    async fn healthy_pairs(&self, node: &LocalNode) -> Option<usize> {
+        let asked = async { Admin::connect(&self.data_folder(node)).await?.pairs().await };
+        let pairs = tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()?;
+        Some(pairs.iter().filter(|pair| pair.state == "healthy").count())
+    }
+
     /// Waits until every two nodes are a pair whose members both answer, as far as that
-    /// is possible. Answers how many pairs there are.
+    /// is possible, and every node knows so: the next command may ask any of them. Answers how
+    /// many pairs there are.
     pub(crate) async fn wait_paired(&self) -> Result<usize> {
         let wanted = self.nodes.len() / 2;
         let deadline = Instant::now() + PAIRS_WITHIN;
         loop {
-            let healthy = match self.any_admin().await {
-                Some(mut admin) => admin.pairs().await?,
-                None => bail!("no node answers any more"),
+            let seen =
+                futures::future::join_all(self.nodes.iter().map(|it| self.healthy_pairs(it)));
+            let Some(healthy) = seen.await.into_iter().flatten().min() else {
+                bail!("no node answers any more");
             };
-            let healthy = healthy.iter().filter(|pair| pair.state == "healthy").count();
             if healthy >= wanted {
                 return Ok(healthy);
             }
