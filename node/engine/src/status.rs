@@ -52,7 +52,10 @@ impl<W: World> Engine<W> {
 
     /// What this node is repairing, and what it can't.
     pub fn repairs(&self) -> Progress {
-        self.repairs.progress(self.clock.elapsed())
+        let is_back = |stripe, index| {
+            self.hints.moved(stripe, index).is_some_and(|pair| !self.lost.is_lost(&pair))
+        };
+        self.repairs.progress(self.clock.elapsed(), is_back)
     }
 
     /// Pairs that this node holds to be lost, and why.
@@ -72,7 +75,7 @@ impl<W: World> Engine<W> {
             let is_mine = pair.is_some_and(|(.., mine)| mine == state);
             self.metrics.pairs.of(state).set(u64::from(is_mine));
         }
-        let progress = self.repairs.progress(self.clock.elapsed());
+        let progress = self.repairs();
         self.metrics.repair_queued.set(progress.queued as u64);
         self.metrics.stripes_unrepaired.set(progress.unrepaired.len() as u64);
         self.metrics.stripes_at_risk.set(progress.at_risk.len() as u64);

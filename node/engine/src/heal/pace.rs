@@ -26,8 +26,9 @@ const LATE: f64 = 5e-3;
 /// Later than that is no queue for a processor: the machine stood still.
 const LATE_MAX: Duration = Duration::from_millis(100);
 
-/// It always goes on: what is missing puts data at risk.
-const SHARE_MIN: f64 = 1.0 / 16.0;
+/// It always goes on: what is missing puts data at risk. So little, since many nodes may share a
+/// machine and each keeps that share.
+const SHARE_MIN: f64 = 1.0 / 64.0;
 
 /// Without a read for so long, nobody has to wait.
 const QUIET: Duration = Duration::from_secs(1);

@@ -98,11 +98,12 @@ pub struct Unrepaired {
 /// What is being repaired here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Stripes that wait.
+    /// Stripes that wait or are under way, and of which something is missing still.
     pub queued: usize,
     /// Stripes under way.
     pub current: BTreeSet<StripeId>,
-    /// Of the present pass, stripes that were dealt with, whatever came of it.
+    /// Of the present pass, stripes of which nothing is missing any more, whoever saw to it, and
+    /// those that were tried in vain.
     pub ended: usize,
     /// How long the present pass has gone on.
     pub passed: Duration,
@@ -136,8 +137,12 @@ pub(crate) struct Repairs(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     progress: Progress,
-    /// When the present pass began.
+    /// When the present pass began, and with how many stripes.
     began: Duration,
+    stripes: usize,
+    /// What is still missing of those that wait or are under way, as far as this node has heard:
+    /// others see to some of them.
+    waiting: BTreeMap<StripeId, BTreeSet<ShardIndex>>,
 }
 
 impl Repairs {
@@ -145,11 +150,21 @@ impl Repairs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn progress(&self, now: Duration) -> Progress {
-        let state = self.lock();
-        let is_over = state.progress.queued == 0;
-        let passed = if is_over { Duration::ZERO } else { now.saturating_sub(state.began) };
-        Progress { passed, ..state.progress.clone() }
+    /// What is being done; `is_back` says whether a shard that was missing is at a pair again.
+    pub(crate) fn progress(
+        &self,
+        now: Duration,
+        is_back: impl Fn(StripeId, ShardIndex) -> bool,
+    ) -> Progress {
+        let mut state = self.lock();
+        state.waiting.retain(|stripe, missing| {
+            missing.retain(|index| !is_back(*stripe, *index));
+            !missing.is_empty()
+        });
+        let queued = state.waiting.len();
+        let passed = now.saturating_sub(state.began);
+        let ended = state.stripes.saturating_sub(queued);
+        Progress { queued, ended, passed, ..state.progress.clone() }
     }
 
     fn waits(&self, stripe: &StripeId, now: Duration) -> bool {
@@ -157,25 +172,27 @@ impl Repairs {
         state.progress.unrepaired.get(stripe).is_some_and(|failed| failed.again_at > now)
     }
 
-    fn pass_begins(&self, stripes: usize, now: Duration) {
+    fn pass_begins(&self, needs: &[Need], now: Duration) {
         let mut state = self.lock();
+        let missing = |need: &Need| (need.stripe, need.lost.keys().copied().collect());
+        state.waiting = needs.iter().map(missing).collect();
+        state.stripes = state.waiting.len();
         state.began = now;
-        state.progress.queued = stripes;
-        state.progress.ended = 0;
     }
 
     fn pass_is_over(&self) {
         let mut state = self.lock();
-        state.progress.queued = 0;
+        state.waiting.clear();
+        state.stripes = 0;
         state.progress.current.clear();
     }
 
     /// What became of one stripe: whether anything had to be rebuilt.
     fn ended(&self, stripe: StripeId, result: Result<bool, Failure>, now: Duration) {
-        let progress = &mut self.lock().progress;
+        let mut state = self.lock();
+        state.waiting.remove(&stripe);
+        let progress = &mut state.progress;
         progress.current.remove(&stripe);
-        progress.queued = progress.queued.saturating_sub(1);
-        progress.ended = progress.ended.saturating_add(1);
         match result {
             Ok(rebuilt) => {
                 progress.unrepaired.remove(&stripe);
@@ -314,7 +331,7 @@ impl<W: World> Engine<W> {
     }
 
     async fn repair_all(&self, needs: Vec<Need>) {
-        self.repairs.pass_begins(needs.len(), self.clock.elapsed());
+        self.repairs.pass_begins(&needs, self.clock.elapsed());
         let side_by_side = side_by_side(&needs);
         let repair = async |need: Need| {
             if !self.standing().may_heal() {
@@ -391,7 +408,10 @@ impl<W: World> Engine<W> {
             }
         }
         let mut needs: Vec<_> = needs.into_values().collect();
-        needs.sort_by_key(|need| (need.spare.saturating_sub(need.lost.len()), need.stripe));
+        // Equals in an order of this pair's own: others watch shards of the same stripes, and would
+        // else be at the same one.
+        let order = |need: &Need| draw(&own, &NodeId(need.stripe.0));
+        needs.sort_by_cached_key(|need| (need.spare.saturating_sub(need.lost.len()), order(need)));
         Ok(needs)
     }
 
@@ -655,7 +675,9 @@ impl<W: World> Engine<W> {
             sources.extend(indices.iter().map(|index| (*index, *pair)));
         }
         sources.sort_by_key(|(index, pair)| (*pair != stored.state.pair, *index));
-        sources.dedup_by_key(|(index, _)| *index);
+        // Two that rebuilt it at once may have placed a shard at two pairs.
+        let mut seen = BTreeSet::new();
+        sources.retain(|(index, _)| seen.insert(*index));
         let mut sources = sources.into_iter();
         let mut asked = FuturesUnordered::new();
         let mut parts: Vec<(Share, Bytes)> = Vec::with_capacity(data);

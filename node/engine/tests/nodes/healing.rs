@@ -413,6 +413,26 @@ async fn a_rotten_source_does_not_spoil_a_rebuild() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_two_pairs_have_counts_once_for_a_rebuild() {
+    let mut net = Net::timed(10, quick()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (3, 2), 2);
+    // As two leave it that rebuild at once.
+    owner.put(&stripe, 1, &pairs[0]).await.unwrap();
+    put(&net, &owner, &stripe, &pairs.iter().collect::<Vec<_>>()).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(2) };
+    for member in pairs[2].members {
+        net.kill(&member);
+    }
+    let began = tokio::time::Instant::now();
+    while holders(&net, key).await.len() < 2 {
+        assert!(began.elapsed() < Duration::from_mins(3), "not rebuilt");
+        net.pass(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rotten_shard_does_not_keep_a_new_member_from_the_others() {
     let mut net = Net::timed(7, quick()).await;
     let owner = net.owner(77);
