@@ -16,7 +16,7 @@ fn the_code_gives_the_published_vectors() {
             published.get(name),
             "`{name}` differs from docs/vectors/codec.json: stored data would no longer be read. \
              If the format is meant to change, its version byte changes too; then run \
-             `cargo run --release -p defs-codec --example vectors > docs/vectors/codec.json`"
+             `cargo run --release -p defs-codec --example codec_vectors > docs/vectors/codec.json`"
         );
     }
     assert_eq!(published, made);

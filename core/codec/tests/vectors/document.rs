@@ -13,7 +13,7 @@ use defs_core::statement::Lock;
 use serde_json::{Value, json};
 
 const ABOUT: &str = "Binary values are hexadecimal. `pattern(n)` is the n bytes i mod 251, i from \
-    0. `id` is plain BLAKE3. Made by `cargo run -p defs-codec --example vectors`.";
+    0. `id` is plain BLAKE3. Made by `cargo run -p defs-codec --example codec_vectors`.";
 
 /// Everything, in the order in which a reader implements it.
 #[must_use]

@@ -1,4 +1,4 @@
-//! Prints the codec's vectors: `cargo run --release -p defs-codec --example vectors >
+//! Prints the codec's vectors: `cargo run --release -p defs-codec --example codec_vectors >
 //! docs/vectors/codec.json`.
 
 #[path = "../tests/vectors/document.rs"]
