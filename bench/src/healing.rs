@@ -193,8 +193,8 @@ fn rebuild(network: &Network) -> Result<Vec<Row>> {
     let began = Instant::now();
     let mut said = Vec::new();
     eventually("all is rebuilt", WITHIN, || {
-        let at = began.elapsed();
         let Ok(why) = network.why() else { return false };
+        let at = began.elapsed();
         let left = why["etaMs"].as_u64().map(Duration::from_millis);
         said.extend(left.filter(|left| !left.is_zero()).map(|left| Said { at, left }));
         is_safe(&why)

@@ -153,7 +153,6 @@ impl Node {
         let standing = self.engine.reach();
         let (conclusions, hold) = self.engine.conclusions();
         let progress = self.engine.repairs();
-        let eta = progress.eta();
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let lost = |(pair, loss): (PairId, Loss)| pb::LostPair {
             pair_id: pair.full(),
@@ -181,7 +180,8 @@ impl Node {
             shards_rebuilt: progress.shards_rebuilt,
             bytes_rebuilt: progress.bytes_rebuilt,
             bytes_read: progress.bytes_read,
-            eta_ms: eta.map(millis),
+            bytes_left: progress.bytes_left,
+            bytes_per_second: progress.bytes_per_second,
             unrepaired: progress.unrepaired.into_iter().take(LISTED_MAX).map(unrepaired).collect(),
             at_risk_stripe_ids: progress
                 .at_risk

@@ -97,6 +97,15 @@ fn campaign_of_seeds_from_280() {
     all_are_well(280);
 }
 
+/// 327: a member that said it had much hid what its pair has. 1332: a shard that a failed put had
+/// left at another pair was asked for only there.
+#[test]
+fn seeds_outside_of_these_that_failed_once() {
+    for seed in [327, 1332] {
+        assert_eq!(run(seed, None).unwrap().broken, None, "make sim SEED={seed}");
+    }
+}
+
 #[test]
 fn a_seed_makes_one_run_event_for_event() {
     for seed in [2, 6] {

@@ -145,14 +145,22 @@ impl Cluster {
 
     /// What a node says of itself, `None` if it doesn't run or stands still.
     pub(crate) async fn status(&self, node: &LocalNode) -> Option<pb::StatusResponse> {
-        let asked = async { Admin::connect(&self.data_folder(node)).await?.status().await };
+        self.ask(node, async |mut admin| admin.status().await).await
+    }
+
+    /// What a node answers, `None` if it doesn't run.
+    async fn ask<T>(
+        &self,
+        node: &LocalNode,
+        question: impl AsyncFnOnce(Admin) -> Result<T>,
+    ) -> Option<T> {
+        let asked = async { question(Admin::connect(&self.data_folder(node)).await?).await };
         tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()
     }
 
     /// What a node says of its healing, `None` if it doesn't run.
     pub(crate) async fn healing(&self, node: &LocalNode) -> Option<pb::HealingResponse> {
-        let asked = async { Admin::connect(&self.data_folder(node)).await?.healing().await };
-        tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()
+        self.ask(node, async |mut admin| admin.healing().await).await
     }
 
     /// The admin API of any node that runs.
@@ -266,8 +274,7 @@ impl Cluster {
 
     /// How many pairs a node sees healthy, `None` if it doesn't run.
     async fn healthy_pairs(&self, node: &LocalNode) -> Option<usize> {
-        let asked = async { Admin::connect(&self.data_folder(node)).await?.pairs().await };
-        let pairs = tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()?;
+        let pairs = self.ask(node, async |mut admin| admin.pairs().await).await?;
         Some(pairs.iter().filter(|pair| pair.state == "healthy").count())
     }
 

@@ -15,8 +15,8 @@ pub struct Place {
     pub pair: PairId,
     /// Shards of this size for which it has room.
     pub room: u64,
-    /// Where it stands: pairs of one domain may fail together.
-    pub domain: String,
+    /// The region and the zone where it stands: pairs of one zone may fail together.
+    pub domain: (String, String),
 }
 
 /// The shards of one stripe.
@@ -62,13 +62,13 @@ pub struct Placement {
 /// fewest of the stripe, in the domain that has the fewest; `draw` orders equals.
 #[must_use]
 pub fn place(stripe: &Stripe, places: &[Place], draw: impl Fn(&PairId) -> u64) -> Placement {
-    let mut room: BTreeMap<PairId, (u64, &str)> = BTreeMap::new();
+    let mut room: BTreeMap<PairId, (u64, &(String, String))> = BTreeMap::new();
     for place in places {
         room.entry(place.pair).or_insert((place.room, &place.domain));
     }
     let mut of_pair: BTreeMap<PairId, u32> =
         stripe.held.iter().map(|(pair, shards)| (*pair, count(shards))).collect();
-    let mut of_domain: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut of_domain: BTreeMap<&(String, String), u32> = BTreeMap::new();
     for (pair, shards) in &of_pair {
         if let Some((_, domain)) = room.get(pair) {
             *of_domain.entry(domain).or_default() += shards;
@@ -140,7 +140,7 @@ mod tests {
         let place = |(number, room): (u8, &u64)| Place {
             pair: pair(number),
             room: *room,
-            domain: (number % 2).to_string(),
+            domain: (String::new(), (number % 2).to_string()),
         };
         (0..).zip(rooms).map(place).collect()
     }

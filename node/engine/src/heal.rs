@@ -10,6 +10,7 @@ pub(crate) mod lost;
 pub(crate) mod notes;
 pub(crate) mod pace;
 pub(crate) mod promise;
+pub(crate) mod rate;
 pub(crate) mod rebuild;
 pub(crate) mod release;
 pub(crate) mod scrub;

@@ -140,8 +140,8 @@ pub(crate) struct OpenPair {
     pub(crate) pair: PairId,
     /// Bytes that both members may still take.
     pub(crate) room: u64,
-    /// Where its primary stands.
-    pub(crate) domain: String,
+    /// Region and zone of its primary.
+    pub(crate) domain: (String, String),
 }
 
 #[derive(Debug)]
@@ -381,8 +381,7 @@ impl Membership {
     pub(crate) fn zone_of(&self, pair: &PairId) -> Option<(String, String)> {
         let state = self.lock();
         let primary = state.pairs.get(pair)?.record.primary();
-        let labels = &state.cards.get(&primary)?.card.card.labels;
-        Some((labels.region.clone(), labels.zone.clone()))
+        Some(state.cards.get(&primary)?.domain())
     }
 
     /// Pairs of which both members are heard and ready.
@@ -400,7 +399,7 @@ impl Membership {
             is_open.then(|| OpenPair {
                 pair: signed.record.pair,
                 room: one.room().min(other.room()),
-                domain: one.card.card.labels.zone.clone(),
+                domain: one.domain(),
             })
         };
         state.pairs.values().filter_map(open).collect()
@@ -506,6 +505,12 @@ impl State {
 }
 
 impl Known {
+    /// Region and zone.
+    fn domain(&self) -> (String, String) {
+        let labels = &self.card.card.labels;
+        (labels.region.clone(), labels.zone.clone())
+    }
+
     fn room(&self) -> u64 {
         self.card.card.capacity.saturating_sub(self.card.card.used)
     }

@@ -81,7 +81,7 @@ impl Why {
                 .flat_map(|one| &one.current_stripe_ids)
                 .any(|stripe| names.contains(stripe)),
             queued: all().map(|one| one.queued).sum(),
-            eta: all().filter_map(|one| one.eta_ms).max().map(Duration::from_millis),
+            eta: eta(all()),
             bytes_read: all().map(|one| one.bytes_read).sum(),
             bytes_rebuilt: all().map(|one| one.bytes_rebuilt).sum(),
             lost_pairs: all()
@@ -161,6 +161,17 @@ impl Why {
         lines.extend(reasons.iter().map(|(why, slices)| format!("{slices} slices wait: {why}")));
         lines
     }
+}
+
+/// How long all nodes together need for what is left, at the rate at which they rebuild.
+fn eta<'a>(healing: impl Iterator<Item = &'a pb::HealingResponse>) -> Option<Duration> {
+    let (mut left, mut rate) = (0_u64, 0_u64);
+    for one in healing {
+        left = left.saturating_add(one.bytes_left);
+        rate = rate.saturating_add(one.bytes_per_second);
+    }
+    let millis = u128::from(left).saturating_mul(1000).checked_div(u128::from(rate))?;
+    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
 /// How many pieces each pair was to hold, how many it does, and how its members are.

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use defs_core::body::Body;
-use defs_core::digest::stripe_locator;
 use defs_core::format::Format;
 use defs_core::ids::{NodeId, PairId, ShardIndex, StripeId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response, ShardKey};
@@ -17,13 +16,12 @@ use defs_core::port::{
     Change, Clock, Disk, Peers, Publish, Randomness, ShardState, StateKey, StoredShard,
 };
 use defs_core::statement::{Signed, Tombstone};
-use defs_core::stripe::{ShardHead, StripeDescriptor, WATCHED};
 use defs_pairing::balance::Balance;
 
 use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::notes::Forged;
-use crate::heal::rebuild::{Census, Need, watched};
+use crate::heal::rebuild::{Census, Need, watchers};
 use crate::keep::tombstone_key;
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
 
@@ -263,27 +261,15 @@ impl<W: World> Engine<W> {
         Gift { key, stored, own, to }: Gift<'_>,
         census: &Census,
     ) -> Result<(), Refusal> {
-        let descriptor = &stored.head.descriptor.body;
+        let descriptor = &stored.head.descriptor;
         let Some(commit) = stored.state.commit.clone() else { return Ok(()) };
-        let where_to: BTreeMap<_, _> = census
-            .held
-            .iter()
-            .flat_map(|(pair, held)| held.iter().map(|index| (*index, *pair)))
-            .collect();
-        let total = descriptor.geometry.total();
-        let (share, bytes) = self.own_part(key).await?;
-        let head = ShardHead {
-            descriptor: stored.head.descriptor.clone(),
-            index: key.index,
-            share: *share.bytes,
-            watched: watched(key.index, total, &where_to),
-        };
-        let receipts = self.store_rebuilt(to, head, bytes, &commit).await?;
-        let locator = stripe_locator(&self.network, &descriptor.tag);
-        let note = MovedNote { locator, receipts };
+        let where_to: BTreeMap<_, _> = census.places().collect();
+        let part = self.own_part(key).await?;
+        let note = self.place(to, part, (descriptor, &commit), &where_to).await?;
         self.keep_note(&note);
         let mut told: BTreeSet<NodeId> = own.partner_of(&self.me).into_iter().collect();
-        for pair in watchers(key.index, descriptor).filter_map(|index| where_to.get(&index)) {
+        let total = descriptor.body.geometry.total();
+        for pair in watchers(key.index, total).filter_map(|index| where_to.get(&index)) {
             told.extend(self.known_pair(pair)?.members);
         }
         told.remove(&self.me);
@@ -333,7 +319,8 @@ impl<W: World> Engine<W> {
         let from = self.membership.pair_of(&caller);
         let from = from.ok_or_else(|| refuse(Reason::NotAllowed, "the caller is in no pair"))?;
         let is_ours = own.as_ref().is_some_and(|own| own.pair == from);
-        let (mut changes, mut goes_by_it, mut superseded) = (Vec::new(), false, None);
+        // Of the pair that gives it, who holds nothing of it any more has nothing to write down.
+        let (mut changes, mut goes_by_it, mut superseded) = (Vec::new(), is_ours, None);
         for (key, stored) in self.held(stripe).await? {
             if key.index == index {
                 if is_ours && stored.state.pair == from {
@@ -342,7 +329,6 @@ impl<W: World> Engine<W> {
                     changes.push(Change::ShardState(key, state.clone()));
                     superseded = Some((key, StoredShard { state, ..stored }));
                 }
-                goes_by_it |= is_ours;
                 continue;
             }
             match stored.head.watched.iter().find(|one| one.index == index) {
@@ -364,8 +350,7 @@ impl<W: World> Engine<W> {
             let dropped = self.drop_if_kept(key, &stored, &now).await;
             dropped.map_err(disk_refusal)?;
         }
-        // Who holds nothing of it any more has nothing to write down.
-        Ok(goes_by_it || is_ours)
+        Ok(goes_by_it)
     }
 }
 
@@ -376,16 +361,4 @@ impl Gift<'_> {
         let has_siblings = stored.head.descriptor.body.geometry.total() > 1;
         stored.state.pair == own.pair && stored.state.commit.is_some() && has_siblings
     }
-}
-
-/// Who watches the shard: those before it.
-fn watchers(
-    index: ShardIndex,
-    descriptor: &StripeDescriptor,
-) -> impl Iterator<Item = ShardIndex> + use<> {
-    let total = descriptor.geometry.total();
-    (1..=WATCHED.min(total.saturating_sub(1))).filter_map(move |step| {
-        let place = (usize::from(index.0) + total - step) % total;
-        u8::try_from(place).ok().map(ShardIndex)
-    })
 }

@@ -48,22 +48,31 @@ struct State {
     machine: Machine,
 }
 
-/// How long those who read from this node wait, in seconds.
+/// Of the rate that was asked for, what copies take now.
 #[derive(Debug)]
+struct Share(f64);
+
+impl Default for Share {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl Share {
+    fn follow(&mut self, is_slow: bool) {
+        self.0 = (self.0 * if is_slow { DOWN } else { UP }).clamp(SHARE_MIN, 1.0);
+    }
+}
+
+/// How long those who read from this node wait, in seconds.
+#[derive(Debug, Default)]
 struct Readers {
     /// The usual time: follows shorter ones at once, longer ones slowly.
     usual: Option<f64>,
     /// The average of the last ten or so.
     lately: f64,
     last: Duration,
-    /// Of the rate that was asked for.
-    share: f64,
-}
-
-impl Default for Readers {
-    fn default() -> Self {
-        Self { usual: None, lately: 0.0, last: Duration::ZERO, share: 1.0 }
-    }
+    share: Share,
 }
 
 impl Readers {
@@ -74,29 +83,21 @@ impl Readers {
         let usual = self.usual.get_or_insert(took);
         *usual += (took - *usual) * if took < *usual { 0.3 } else { 0.001 };
         self.lately = if is_quiet { took } else { self.lately + (took - self.lately) * 0.1 };
-        let is_slow = self.lately > *usual * SLOWER + NOISE;
-        self.share = (self.share * if is_slow { DOWN } else { UP }).clamp(SHARE_MIN, 1.0);
+        self.share.follow(self.lately > *usual * SLOWER + NOISE);
     }
 
     fn share(&self, now: Duration) -> f64 {
-        if now.saturating_sub(self.last) >= QUIET { 1.0 } else { self.share }
+        if now.saturating_sub(self.last) >= QUIET { 1.0 } else { self.share.0 }
     }
 }
 
 /// How long copies wait for a processor of their own machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Machine {
     /// By how much the last ten timers or so were late, in seconds.
     late: f64,
     last: Duration,
-    /// Of the rate that was asked for.
-    share: f64,
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        Self { late: 0.0, last: Duration::ZERO, share: 1.0 }
-    }
+    share: Share,
 }
 
 impl Machine {
@@ -106,8 +107,7 @@ impl Machine {
         }
         self.last = now;
         self.late += (late.min(LATE_MAX).as_secs_f64() - self.late) * 0.1;
-        let is_slow = self.late > LATE;
-        self.share = (self.share * if is_slow { DOWN } else { UP }).clamp(SHARE_MIN, 1.0);
+        self.share.follow(self.late > LATE);
     }
 }
 
@@ -142,7 +142,7 @@ impl Pace {
         let nanos =
             u128::from(bytes).saturating_mul(1_000_000_000) / u128::from(self.bytes_per_second);
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let cost = cost.div_f64(state.readers.share(now).min(state.machine.share));
+        let cost = cost.div_f64(state.readers.share(now).min(state.machine.share.0));
         state.paid_at = state.paid_at.max(now).saturating_add(cost);
         state.paid_at.saturating_sub(now)
     }
@@ -195,7 +195,7 @@ mod tests {
                 now += Duration::from_millis(10);
                 pace.lock().machine.woke(Duration::from_millis(late), now);
             }
-            pace.lock().machine.share
+            pace.lock().machine.share.0
         };
         assert_eq!(wakes(100, 1).to_bits(), 1.0_f64.to_bits(), "a timer is never exact");
         let slowed = wakes(100, 20);
@@ -215,6 +215,6 @@ mod tests {
         for read in 20_000..40_000_u64 {
             readers.waited(Duration::from_millis(8), Duration::from_millis(read));
         }
-        assert_eq!(readers.share.to_bits(), 1.0_f64.to_bits());
+        assert_eq!(readers.share.0.to_bits(), 1.0_f64.to_bits());
     }
 }

@@ -41,12 +41,7 @@ impl<W: World> Engine<W> {
     pub(crate) async fn sign_once(&self, record: &PairRecord) -> Result<NodeSignature, Refusal> {
         let _one_at_a_time = self.signing.lock().await;
         let promise = Promised { epoch: record.epoch, record: record.digest() };
-        let before = self.disk.get(key(&record.pair)).await.map_err(disk_refusal)?;
-        let before = match before.map(|bytes| Promised::decode(&bytes)) {
-            None => None,
-            Some(Ok(before)) => Some(before),
-            Some(Err(_)) => return Err(refuse(Reason::Disk, "what is stored is damaged")),
-        };
+        let before = self.promised(&record.pair).await.map_err(disk_refusal)?;
         let is_taken = |before: &Promised| before.epoch >= promise.epoch && *before != promise;
         if before.as_ref().is_some_and(is_taken) {
             let detail = format!(
@@ -64,10 +59,8 @@ impl<W: World> Engine<W> {
 
     /// Whether the newest epoch of its pair that this node has signed is `record`.
     pub(crate) async fn has_signed(&self, record: &PairRecord) -> Result<bool, DiskError> {
-        let promised = self.disk.get(key(&record.pair)).await?;
-        let promised = promised.and_then(|bytes| Promised::decode(&bytes).ok());
         let of = Promised { epoch: record.epoch, record: record.digest() };
-        Ok(promised == Some(of))
+        Ok(self.promised(&record.pair).await? == Some(of))
     }
 
     /// Whether this node has signed an epoch of `pair` after `epoch`: then it gives no
@@ -77,8 +70,13 @@ impl<W: World> Engine<W> {
         pair: &PairId,
         epoch: Epoch,
     ) -> Result<bool, Refusal> {
-        let before = self.disk.get(key(pair)).await.map_err(disk_refusal)?;
-        let before = before.and_then(|bytes| Promised::decode(&bytes).ok());
+        let before = self.promised(pair).await.map_err(disk_refusal)?;
         Ok(before.is_some_and(|before| before.epoch > epoch))
+    }
+
+    async fn promised(&self, pair: &PairId) -> Result<Option<Promised>, DiskError> {
+        let stored = self.disk.get(key(pair)).await?;
+        let damaged = |_| DiskError::Damaged { what: format!("what was signed of pair {pair}") };
+        stored.map(|bytes| Promised::decode(&bytes).map_err(damaged)).transpose()
     }
 }

@@ -30,6 +30,7 @@ use futures::stream::FuturesUnordered;
 use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::lost::Loss;
+use crate::heal::rate::Rate;
 use crate::locate::Patience;
 use crate::membership::draw;
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
@@ -102,11 +103,11 @@ pub struct Progress {
     pub queued: usize,
     /// Stripes under way.
     pub current: BTreeSet<StripeId>,
-    /// Of the present pass, stripes of which nothing is missing any more, whoever saw to it, and
-    /// those that were tried in vain.
-    pub ended: usize,
-    /// How long the present pass has gone on.
-    pub passed: Duration,
+    /// Sealed bytes of missing shards that are this pair's to rebuild before others: summed over
+    /// all nodes, each shard counts once.
+    pub bytes_left: u64,
+    /// Sealed bytes that this node rebuilds in a second, lately.
+    pub bytes_per_second: u64,
     /// Stripes that were made whole since this node began to repair.
     pub stripes_done: u64,
     /// Shards that were rebuilt.
@@ -121,28 +122,37 @@ pub struct Progress {
     pub at_risk: BTreeSet<StripeId>,
 }
 
-impl Progress {
-    /// How long the present pass will go on, at the pace of its stripes so far.
-    #[must_use]
-    pub fn eta(&self) -> Option<Duration> {
-        let ended = u32::try_from(self.ended).ok().filter(|ended| *ended > 0)?;
-        let queued = u32::try_from(self.queued).unwrap_or(u32::MAX);
-        Some(self.passed.saturating_mul(queued) / ended)
-    }
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Repairs(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     progress: Progress,
-    /// When the present pass began, and with how many stripes.
-    began: Duration,
-    stripes: usize,
-    /// What is still missing of those that wait or are under way, as far as this node has heard:
-    /// others see to some of them.
-    waiting: BTreeMap<StripeId, BTreeSet<ShardIndex>>,
+    rate: Rate,
+    /// The stripes that wait or are under way.
+    waiting: BTreeMap<StripeId, Waiting>,
+}
+
+/// What is still missing of a stripe, as far as this node has heard: others see to some of it.
+#[derive(Debug)]
+struct Waiting {
+    missing: BTreeSet<ShardIndex>,
+    /// Of these, what nobody nearer watches.
+    first: BTreeSet<ShardIndex>,
+    shard_length: u64,
+}
+
+impl Waiting {
+    fn of(need: &Need) -> (StripeId, Self) {
+        let missing = need.lost.keys().copied().collect();
+        let waiting = Self { missing, first: need.first.clone(), shard_length: need.shard_length };
+        (need.stripe, waiting)
+    }
+
+    fn bytes_left(&self) -> u64 {
+        let first = self.missing.intersection(&self.first).count();
+        self.shard_length.saturating_mul(first as u64)
+    }
 }
 
 impl Repairs {
@@ -157,14 +167,16 @@ impl Repairs {
         is_back: impl Fn(StripeId, ShardIndex) -> bool,
     ) -> Progress {
         let mut state = self.lock();
-        state.waiting.retain(|stripe, missing| {
-            missing.retain(|index| !is_back(*stripe, *index));
-            !missing.is_empty()
+        state.waiting.retain(|stripe, waiting| {
+            waiting.missing.retain(|index| !is_back(*stripe, *index));
+            !waiting.missing.is_empty()
         });
-        let queued = state.waiting.len();
-        let passed = now.saturating_sub(state.began);
-        let ended = state.stripes.saturating_sub(queued);
-        Progress { queued, ended, passed, ..state.progress.clone() }
+        Progress {
+            queued: state.waiting.len(),
+            bytes_left: state.waiting.values().map(Waiting::bytes_left).sum(),
+            bytes_per_second: state.rate.per_second(now),
+            ..state.progress.clone()
+        }
     }
 
     fn waits(&self, stripe: &StripeId, now: Duration) -> bool {
@@ -174,16 +186,22 @@ impl Repairs {
 
     fn pass_begins(&self, needs: &[Need], now: Duration) {
         let mut state = self.lock();
-        let missing = |need: &Need| (need.stripe, need.lost.keys().copied().collect());
-        state.waiting = needs.iter().map(missing).collect();
-        state.stripes = state.waiting.len();
-        state.began = now;
+        state.waiting = needs.iter().map(Waiting::of).collect();
+        if !needs.is_empty() {
+            state.rate.work_begins(now);
+        }
+    }
+
+    fn rebuilt(&self, bytes: u64, now: Duration) {
+        let mut state = self.lock();
+        state.progress.shards_rebuilt += 1;
+        state.progress.bytes_rebuilt += bytes;
+        state.rate.done(bytes, now);
     }
 
     fn pass_is_over(&self) {
         let mut state = self.lock();
         state.waiting.clear();
-        state.stripes = 0;
         state.progress.current.clear();
     }
 
@@ -228,8 +246,12 @@ pub(crate) struct Need {
     mine: BTreeSet<ShardIndex>,
     /// Watched siblings at lost pairs.
     lost: BTreeMap<ShardIndex, PairId>,
+    /// Of these, what nobody nearer watches.
+    first: BTreeSet<ShardIndex>,
     /// Shards that may still be missing.
     spare: usize,
+    /// Of one of its shards, sealed.
+    shard_length: u64,
     /// Bytes that are in memory while it is rebuilt, at most.
     weight: u64,
     /// What stood beside a shard that isn't here any more.
@@ -240,11 +262,20 @@ impl Need {
     /// To look at the stripe of a shard that is here, when nothing is known to be lost.
     pub(crate) fn nothing_lost(key: ShardKey, stored: &StoredShard) -> Self {
         Self {
-            stripe: key.stripe,
             mine: BTreeSet::from([key.index]),
+            ..Self::of(key.stripe, &stored.head.descriptor.body)
+        }
+    }
+
+    fn of(stripe: StripeId, descriptor: &StripeDescriptor) -> Self {
+        Self {
+            stripe,
+            mine: BTreeSet::new(),
             lost: BTreeMap::new(),
+            first: BTreeSet::new(),
             spare: 0,
-            weight: weight(&stored.head.descriptor.body),
+            shard_length: descriptor.sealed_shard_length(),
+            weight: weight(descriptor),
             known: None,
         }
     }
@@ -253,6 +284,14 @@ impl Need {
     fn lost_at(&self, index: ShardIndex) -> Option<PairId> {
         self.lost.get(&index).or_else(|| self.lost.values().next()).copied()
     }
+}
+
+/// A shard that was at a lost pair and is watched from here.
+struct LostSibling {
+    index: ShardIndex,
+    pair: PairId,
+    /// Whether no watcher that is nearer lives.
+    is_first: bool,
 }
 
 struct Failure {
@@ -294,6 +333,27 @@ impl Census {
     fn holds(&self, index: ShardIndex) -> bool {
         self.held.values().any(|held| held.contains(&index))
     }
+
+    /// Where each shard is said to be, one place of each.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (ShardIndex, PairId)> {
+        self.held.iter().flat_map(|(pair, held)| held.iter().map(|index| (*index, *pair)))
+    }
+
+    /// Every shard with the pairs to ask for it, one after the other: those of `own` first, and of
+    /// several pairs the one that is sure to have it, as another may have what is left of a put
+    /// that failed, which it gives to nobody.
+    fn sources(&self, own: &PairId) -> Vec<(ShardIndex, Vec<PairId>)> {
+        let mut pairs: BTreeMap<ShardIndex, Vec<PairId>> = BTreeMap::new();
+        for (index, pair) in self.places() {
+            pairs.entry(index).or_default().push(pair);
+        }
+        for (index, pairs) in &mut pairs {
+            pairs.sort_by_key(|pair| (pair != own, self.sure.get(index) != Some(pair)));
+        }
+        let mut sources: Vec<_> = pairs.into_iter().collect();
+        sources.sort_by_key(|(_, pairs)| !pairs.contains(own));
+        sources
+    }
 }
 
 /// What the members of a pair say that they hold of a stripe.
@@ -306,6 +366,20 @@ pub(crate) struct Told {
     /// What both say, whether they were told to keep it or not.
     both: BTreeSet<ShardIndex>,
     tombstones: Vec<Signed<Tombstone>>,
+}
+
+impl Told {
+    /// A liar's word counts for so many as a pair may hold. It crowds out nothing that its partner
+    /// says too or that others have told, and neither does what is left of puts that failed.
+    fn held_within(
+        &self,
+        bound: usize,
+        is_told: impl Fn(&ShardIndex) -> bool,
+    ) -> BTreeSet<ShardIndex> {
+        let mut held: Vec<_> = self.held.iter().copied().collect();
+        held.sort_by_key(|it| (!self.sure.contains(it), !self.both.contains(it), !is_told(it)));
+        held.into_iter().take(bound).collect()
+    }
 }
 
 impl<W: World> Engine<W> {
@@ -352,12 +426,10 @@ impl<W: World> Engine<W> {
         let bad =
             self.bad.all().into_iter().filter(|(key, _)| !self.repairs.waits(&key.stripe, now));
         let need = |(key, stored): (ShardKey, StoredShard)| Need {
-            stripe: key.stripe,
-            mine: BTreeSet::new(),
             lost: BTreeMap::from([(key.index, stored.state.pair)]),
-            spare: 0,
-            weight: weight(&stored.head.descriptor.body),
-            known: Some(stored),
+            first: BTreeSet::from([key.index]),
+            known: Some(stored.clone()),
+            ..Need::of(key.stripe, &stored.head.descriptor.body)
         };
         bad.map(need).collect()
     }
@@ -395,16 +467,16 @@ impl<W: World> Engine<W> {
                 let descriptor = &stored.head.descriptor.body;
                 let geometry = descriptor.geometry;
                 let spare = geometry.total().saturating_sub(geometry.data());
-                let need = needs.entry(key.stripe).or_insert_with(|| Need {
-                    stripe: key.stripe,
-                    mine: BTreeSet::new(),
-                    lost: BTreeMap::new(),
-                    spare,
-                    weight: weight(descriptor),
-                    known: None,
-                });
+                let need = needs
+                    .entry(key.stripe)
+                    .or_insert_with(|| Need { spare, ..Need::of(key.stripe, descriptor) });
                 need.mine.insert(key.index);
-                need.lost.extend(lost);
+                for sibling in lost {
+                    need.lost.insert(sibling.index, sibling.pair);
+                    if sibling.is_first {
+                        need.first.insert(sibling.index);
+                    }
+                }
             }
         }
         let mut needs: Vec<_> = needs.into_values().collect();
@@ -422,25 +494,20 @@ impl<W: World> Engine<W> {
         (stripe, stored): (StripeId, &StoredShard),
         losses: &BTreeMap<PairId, Loss>,
         now: Duration,
-    ) -> BTreeMap<ShardIndex, PairId> {
-        let mut lost = BTreeMap::new();
+    ) -> Vec<LostSibling> {
+        let mut lost = Vec::new();
         for (place, watched) in stored.head.watched.iter().enumerate() {
             let Some(loss) = losses.get(&watched.pair) else { continue };
-            match self.hints.moved(stripe, watched.index) {
-                Some(pair) if losses.contains_key(&pair) => {
-                    lost.insert(watched.index, pair);
-                }
-                Some(_) => {}
-                None => {
-                    // Whoever stands between this holder and the shard is nearer.
-                    let nearer = stored.head.watched.iter().take(place);
-                    let lives = nearer.into_iter().any(|near| !losses.contains_key(&near.pair));
-                    let waited = now.saturating_sub(loss.at);
-                    if !lives || waited >= self.config.timings.repair_turn {
-                        lost.insert(watched.index, watched.pair);
-                    }
-                }
-            }
+            // Whoever stands between this holder and the shard is nearer.
+            let nearer = stored.head.watched.iter().take(place);
+            let is_first = nearer.into_iter().all(|near| losses.contains_key(&near.pair));
+            let is_its_turn =
+                is_first || now.saturating_sub(loss.at) >= self.config.timings.repair_turn;
+            let pair = match self.hints.moved(stripe, watched.index) {
+                Some(pair) => losses.contains_key(&pair).then_some(pair),
+                None => is_its_turn.then_some(watched.pair),
+            };
+            lost.extend(pair.map(|pair| LostSibling { index: watched.index, pair, is_first }));
         }
         lost
     }
@@ -596,10 +663,15 @@ impl<W: World> Engine<W> {
             others.map(|record| self.ask_about(record, stored)).collect();
         let answers: Vec<_> = asking.collect().await;
         for told in answers {
-            let Some(Told { pair, held, sure, both, tombstones }) = told else {
+            let Some(told) = told else {
                 census.silent += 1;
                 continue;
             };
+            let bound = usize::from(descriptor.per_pair);
+            let is_told = |index: &ShardIndex| self.hints.moved(stripe, *index) == Some(told.pair);
+            let held = told.held_within(bound, is_told);
+            let moved: Vec<_> = held.iter().copied().filter(is_told).collect();
+            let Told { pair, sure, both, tombstones, .. } = told;
             let is_genuine = |tombstone: &Signed<Tombstone>| {
                 tombstone.body.stripe == stripe
                     && self.check_statement(tombstone, &descriptor.lock).is_ok()
@@ -608,11 +680,6 @@ impl<W: World> Engine<W> {
                 self.delete(vec![tombstone], true).await?;
                 census.is_deleted = true;
             }
-            // A liar's word counts for so many as a pair may hold.
-            let bound = usize::from(descriptor.per_pair);
-            let held: BTreeSet<_> = held.into_iter().take(bound).collect();
-            let is_told = |index: &ShardIndex| self.hints.moved(stripe, *index) == Some(pair);
-            let moved = held.iter().copied().filter(is_told);
             let to_keep = both.difference(&sure).take(bound).map(|index| (*index, pair));
             census.to_keep.extend(to_keep);
             census.sure.extend(sure.into_iter().take(bound).chain(moved).map(|it| (it, pair)));
@@ -670,24 +737,16 @@ impl<W: World> Engine<W> {
                 Some(Watched { index: *index, pair: *pair })
             })
             .collect();
-        let mut sources: Vec<(ShardIndex, PairId)> = Vec::new();
-        for (pair, indices) in &census.held {
-            sources.extend(indices.iter().map(|index| (*index, *pair)));
-        }
-        sources.sort_by_key(|(index, pair)| (*pair != stored.state.pair, *index));
-        // Two that rebuilt it at once may have placed a shard at two pairs.
-        let mut seen = BTreeSet::new();
-        sources.retain(|(index, _)| seen.insert(*index));
-        let mut sources = sources.into_iter();
+        let mut sources = census.sources(&stored.state.pair).into_iter();
         let mut asked = FuturesUnordered::new();
         let mut parts: Vec<(Share, Bytes)> = Vec::with_capacity(data);
         let mut last = String::new();
         loop {
             while asked.len() + parts.len() < data
-                && let Some((index, pair)) = sources.next()
+                && let Some((index, pairs)) = sources.next()
             {
                 let key = ShardKey { stripe: need.stripe, index };
-                asked.push(self.part(key, pair, &stored.head, &lost));
+                asked.push(self.part(key, pairs, &stored.head, &lost));
             }
             match asked.next().await {
                 Some(Ok(part)) => parts.push(part),
@@ -706,16 +765,17 @@ impl<W: World> Engine<W> {
         Ok(parts)
     }
 
-    /// One shard and its share, from here or from a member of `pair`: from the first whose
+    /// One shard and its share, from here or from a member of `pairs`: from the first whose
     /// part is the one that the descriptor names.
     async fn part(
         &self,
         key: ShardKey,
-        pair: PairId,
+        pairs: Vec<PairId>,
         head: &Arc<ShardHead>,
         lost: &[Watched],
     ) -> Result<(Share, Bytes), Refusal> {
-        let mut members = self.known_pair(&pair)?.members;
+        let records = pairs.iter().filter_map(|pair| self.membership.pair(pair));
+        let mut members: Vec<_> = records.flat_map(|known| known.record.members).collect();
         members.sort_by_key(|member| *member != self.me);
         let mut last = refuse(Reason::Degraded, "no member of the pair is heard");
         for member in members.into_iter().filter(|member| self.is_heard(member)) {
@@ -812,39 +872,28 @@ impl<W: World> Engine<W> {
         shards: Vec<(Share, Bytes)>,
         (mut census, placement, lost): (Census, Placement, BTreeMap<ShardIndex, PairId>),
     ) -> Result<(), Failure> {
-        let descriptor = &stored.head.descriptor.body;
-        let (stripe, geometry) = (descriptor.id(), descriptor.geometry);
+        let descriptor = &stored.head.descriptor;
+        let (stripe, geometry) = (descriptor.body.id(), descriptor.body.geometry);
         // What is at no place yet is watched where it was lost, or nobody would see to it if it
         // finds none. Once it has one, watchers hear that it moved.
         let mut where_to = lost;
-        for (pair, indices) in &census.held {
-            where_to.extend(indices.iter().map(|index| (*index, *pair)));
-        }
+        where_to.extend(census.places());
         let mut notes = Vec::new();
         let mut why = None;
         for (share, bytes) in shards {
             let index = share.index;
             let Some(pair) = placement.places.get(&index) else { continue };
-            let head = ShardHead {
-                descriptor: stored.head.descriptor.clone(),
-                index,
-                share: *share.bytes,
-                watched: watched(index, geometry.total(), &where_to),
-            };
             let length = bytes.len() as u64;
-            match self.store_rebuilt(*pair, head, bytes, commit).await {
-                Ok(receipts) => {
+            match self.place(*pair, (share, bytes), (descriptor, commit), &where_to).await {
+                Ok(note) => {
                     census.missing.remove(&index);
                     where_to.insert(index, *pair);
                     self.bad.is_whole(&ShardKey { stripe, index });
-                    let locator = stripe_locator(&self.network, &descriptor.tag);
-                    notes.push(MovedNote { locator, receipts });
+                    notes.push(note);
                     let noted = self.note_move(stripe, index, *pair).await;
                     noted
                         .unwrap_or_else(|refusal| tracing::warn!(%refusal, "a move was not noted"));
-                    let progress = &mut self.repairs.lock().progress;
-                    progress.shards_rebuilt += 1;
-                    progress.bytes_rebuilt += length;
+                    self.repairs.rebuilt(length, self.clock.elapsed());
                     self.metrics.shards_rebuilt.one();
                     self.metrics.repair_bytes_written.add(length);
                 }
@@ -879,16 +928,23 @@ impl<W: World> Engine<W> {
             .collect()
     }
 
-    /// Stores one shard at both members of `pair`, for good.
-    pub(crate) async fn store_rebuilt(
+    /// Stores one shard at both members of `pair`, for good. It watches its siblings where
+    /// `where_to` says that they are.
+    pub(crate) async fn place(
         &self,
         pair: PairId,
-        head: ShardHead,
-        bytes: Bytes,
-        commit: &Signed<Commit>,
-    ) -> Result<[SignedReceipt; 2], Refusal> {
+        (share, bytes): (Share, Bytes),
+        (descriptor, commit): (&Signed<StripeDescriptor>, &Signed<Commit>),
+        where_to: &BTreeMap<ShardIndex, PairId>,
+    ) -> Result<MovedNote, Refusal> {
         let record = self.known_pair(&pair)?;
-        let index = head.index;
+        let index = share.index;
+        let head = ShardHead {
+            descriptor: descriptor.clone(),
+            index,
+            share: *share.bytes,
+            watched: watched(index, descriptor.body.geometry.total(), where_to),
+        };
         let store = StoreShard { head: Arc::new(head), pair, epoch: record.epoch, lease_ms: 0 };
         let primary = record.primary();
         let stored =
@@ -904,7 +960,8 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::Degraded, "the pair's receipts are not its members'"));
         }
         self.tell_to_keep(pair, index, commit).await?;
-        Ok(receipts)
+        let locator = stripe_locator(&self.network, &descriptor.body.tag);
+        Ok(MovedNote { locator, receipts })
     }
 
     async fn tell_to_keep(
@@ -964,16 +1021,67 @@ impl<W: World> Engine<W> {
     }
 }
 
-/// The siblings that the holder of `index` watches, as far as it is known where they are.
-pub(crate) fn watched(
+/// The siblings that the holder of `index` watches, as far as it is known where they are: those
+/// after it.
+fn watched(
     index: ShardIndex,
     total: usize,
     where_to: &BTreeMap<ShardIndex, PairId>,
 ) -> Vec<Watched> {
     let sibling = |step: usize| {
-        let place = (usize::from(index.0) + step) % total;
-        let index = ShardIndex(u8::try_from(place).ok()?);
+        let index = round(usize::from(index.0) + step, total)?;
         Some(Watched { index, pair: *where_to.get(&index)? })
     };
     (1..=WATCHED.min(total.saturating_sub(1))).filter_map(sibling).collect()
+}
+
+/// Whose holders watch the shard: those before it.
+pub(crate) fn watchers(index: ShardIndex, total: usize) -> impl Iterator<Item = ShardIndex> {
+    (1..=WATCHED.min(total.saturating_sub(1)))
+        .filter_map(move |step| round(usize::from(index.0) + total - step, total))
+}
+
+fn round(place: usize, total: usize) -> Option<ShardIndex> {
+    u8::try_from(place % total).ok().map(ShardIndex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_asked_for_here_then_where_it_is_sure_then_elsewhere() {
+        let [orphan, own, sure] = [1, 2, 3].map(|id| PairId([id; 16]));
+        let [one, two, three] = [1, 2, 3].map(ShardIndex);
+        let census = Census {
+            held: BTreeMap::from([
+                (orphan, BTreeSet::from([one, two, three])),
+                (own, BTreeSet::from([three])),
+                (sure, BTreeSet::from([two])),
+            ]),
+            sure: BTreeMap::from([(two, sure), (three, own)]),
+            ..Census::default()
+        };
+        let expected = [(three, vec![own, orphan]), (one, vec![orphan]), (two, vec![sure, orphan])];
+        assert_eq!(census.sources(&own), expected);
+    }
+
+    #[test]
+    fn what_one_member_says_crowds_out_nothing_that_is_known_better() {
+        let set = |indices: &[u8]| indices.iter().copied().map(ShardIndex).collect();
+        let held = |sure: &[u8], both: &[u8], told: u8| {
+            let told_of = Told {
+                pair: PairId([1; 16]),
+                held: set(&[0, 1, 6, 7]),
+                sure: set(sure),
+                both: set(both),
+                tombstones: Vec::new(),
+            };
+            told_of.held_within(2, |index| index.0 == told)
+        };
+        assert_eq!(held(&[7], &[6, 7], 1), set(&[6, 7]));
+        assert_eq!(held(&[7], &[7], 1), set(&[1, 7]));
+        assert_eq!(held(&[], &[6], 9), set(&[0, 6]));
+        assert_eq!(held(&[], &[], 9), set(&[0, 1]));
+    }
 }
