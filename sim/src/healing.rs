@@ -66,6 +66,17 @@ fn half_a_pair(cluster: &Cluster) -> Option<String> {
     })
 }
 
+/// Whether a pair can't go on: nobody is left of it, or one member whose witnesses can't agree to
+/// another beside it. What it held is rebuilt elsewhere.
+fn is_beyond_help(cluster: &Cluster, pair: &PairRecord) -> bool {
+    let can_agree = left_of(cluster, &pair.witnesses) >= WITNESSES_NEEDED;
+    match lives(cluster, pair) {
+        0 => true,
+        1 => pair.witnesses.len() >= WITNESSES_NEEDED && !can_agree,
+        _ => false,
+    }
+}
+
 fn is_in(pair: &PairRecord, node: &NodeId) -> bool {
     pair.role_of(node).is_some()
 }
@@ -89,7 +100,7 @@ fn not_whole(cluster: &Cluster, ledger: &Ledger) -> Option<String> {
             if is_excused(cluster, record) || is_whole(cluster, key) || is_halved(cluster, key) {
                 continue;
             }
-            if lives(cluster, record) > 0 || has_place(cluster, key) {
+            if !is_beyond_help(cluster, record) || has_place(cluster, key) {
                 let how = who_has(cluster, key);
                 return Some(format!("{key:?} of {} is not whole, put at {pair}{how}", file.name));
             }
@@ -134,7 +145,12 @@ fn who_has(cluster: &Cluster, key: &ShardKey) -> String {
 fn is_excused(cluster: &Cluster, pair: &PairRecord) -> bool {
     let present = pair.members.iter().filter_map(|node| cluster.machines.get(node));
     let mut ever = present.chain(cluster.former(&pair.pair));
-    ever.any(|machine| machine.treason.is_some()) || lives(cluster, pair) == 1
+    ever.any(|machine| machine.treason.is_some()) || is_half(cluster, pair)
+}
+
+/// Whether one member is left of a pair, which waits for another.
+fn is_half(cluster: &Cluster, pair: &PairRecord) -> bool {
+    lives(cluster, pair) == 1 && !is_beyond_help(cluster, pair)
 }
 
 /// Whether both members of some pair have it.
@@ -153,7 +169,7 @@ fn is_halved(cluster: &Cluster, key: &ShardKey) -> bool {
         let machine = cluster.machines.get(node).filter(|machine| !machine.is_lost);
         machine.is_some_and(|machine| machine.disk.has_shard(key))
     };
-    let mut halves = cluster.known_pairs().values().filter(|pair| lives(cluster, pair) == 1);
+    let mut halves = cluster.known_pairs().values().filter(|pair| is_half(cluster, pair));
     halves.any(|pair| pair.members.iter().any(has))
 }
 

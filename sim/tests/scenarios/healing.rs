@@ -156,6 +156,39 @@ async fn a_slow_partition_never_makes_a_minority_a_majority() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_member_holds_whose_witnesses_are_gone_too_is_rebuilt_elsewhere() {
+    let mut scene = Scene::with(16).await.unwrap();
+    let actor = scene.owner().await.unwrap();
+    actor.put("a", content(1), coded(2, 2)).await.unwrap();
+    let stripe = actor.stripes("a").await.unwrap()[0];
+    let of = |cluster: &Cluster| holders(cluster, stripe).into_iter().collect::<BTreeSet<_>>();
+    let before = of(&scene.cluster);
+    let pair = scene.pair_of(*before.first().unwrap()).unwrap().clone();
+    let [away, stays] = pair.members;
+    let witnesses = pair.witnesses.clone();
+    scene.cluster.lose(away);
+    scene.cluster.lose(witnesses[0]);
+    // One more witness can agree with the last one.
+    sleep(Duration::from_secs(60)).await;
+    assert!(of(&scene.cluster).is_subset(&before), "nothing was lost yet");
+    let all_hold_it_lost = |cluster: &Cluster| {
+        cluster.running().all(|(_, _, life)| life.engine.losses().contains_key(&pair.pair))
+    };
+    assert!(!all_hold_it_lost(&scene.cluster));
+    scene.cluster.lose(witnesses[1]);
+    scene.until("all have given the pair up", all_hold_it_lost).await.unwrap();
+    let is_rebuilt = |cluster: &Cluster| {
+        let now = of(cluster);
+        let is_new = |known: &&PairRecord| {
+            known.members.iter().all(|node| now.contains(node) && !before.contains(node))
+        };
+        now.contains(&stays) && cluster.known_pairs().values().any(|known| is_new(&known))
+    };
+    scene.until("another pair has what it held", is_rebuilt).await.unwrap();
+    assert_eq!(actor.get("a").await.unwrap(), content(1).bytes());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_manifest_outlives_all_of_its_pairs_one_after_the_other() {
     let mut scene = Scene::with(14).await.unwrap();
     let actor = scene.owner().await.unwrap();

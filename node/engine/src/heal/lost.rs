@@ -1,5 +1,6 @@
-//! Which other pairs are lost: both members silent for long, and neither this node nor
-//! another reaches them. Every node judges for itself before it helps to rebuild.
+//! Which pairs are lost: both members silent for long, or one member and so many witnesses that
+//! nobody can be put in its place; and neither this node nor another reaches them. Every node
+//! judges for itself before it helps to rebuild.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,9 @@ use crate::engine::Engine;
 
 /// Other nodes that are asked about a silent pair.
 const OBSERVERS: usize = 3;
+
+/// Of a pair's witnesses, so many agree to a next epoch that only one member signs.
+const WITNESSES_NEEDED: usize = 2;
 
 /// Pairs that are probed in one step.
 const PROBED_AT_ONCE: usize = 8;
@@ -39,7 +43,7 @@ pub struct Loss {
     pub at: Duration,
     /// How long it had been silent.
     pub silent: Duration,
-    /// Who besides this node did not reach its members.
+    /// Who besides this node did not reach those whom it lacks.
     pub observers: BTreeSet<NodeId>,
 }
 
@@ -63,11 +67,8 @@ impl<W: World> Engine<W> {
     /// Notes which pairs are silent. Time counts only while a majority is heard.
     pub(crate) fn judge_pairs(&self, standing: Standing, now: Duration) {
         let pairs = self.membership.all_pairs();
-        let heard: BTreeSet<_> = pairs
-            .iter()
-            .filter(|pair| pair.members.iter().any(|member| self.is_heard(member)))
-            .map(|pair| pair.pair)
-            .collect();
+        let heard: BTreeSet<_> =
+            pairs.iter().filter(|pair| self.lacks(pair).is_none()).map(|pair| pair.pair).collect();
         let known: BTreeSet<_> = pairs.iter().map(|pair| pair.pair).collect();
         let mut state = self.lost.lock();
         for pair in state.lost.keys().filter(|pair| heard.contains(pair)) {
@@ -120,23 +121,44 @@ impl<W: World> Engine<W> {
 
     fn is_wished_lost(&self, pair: &PairId) -> bool {
         let known = self.membership.pair(pair);
-        let lost = |member: &NodeId| self.wishes.want(member) == Some(Want::Lost);
-        known.is_some_and(|known| known.record.members.iter().all(lost))
+        let lacks = known.and_then(|known| self.lacks(&known.record));
+        let lost = |node: &NodeId| self.wishes.want(node) == Some(Want::Lost);
+        lacks.is_some_and(|lacks| lacks.iter().all(lost))
     }
 
-    /// Who else doesn't reach the members, if nobody does.
+    /// Who is not heard of a pair that can't go on without: both members, or one of them and
+    /// all witnesses but one, or all. A pair that never had enough witnesses waits with one member.
+    fn lacks(&self, record: &PairRecord) -> Option<Vec<NodeId>> {
+        let silent = |nodes: &[NodeId]| -> Vec<NodeId> {
+            nodes.iter().copied().filter(|node| !self.is_heard(node)).collect()
+        };
+        let (members, witnesses) = (silent(&record.members), silent(&record.witnesses));
+        match members.len() {
+            0 => None,
+            1 => {
+                let named = record.witnesses.len();
+                let can_agree = named - witnesses.len() >= WITNESSES_NEEDED;
+                let is_stuck = named >= WITNESSES_NEEDED && !can_agree;
+                is_stuck.then(|| [members, witnesses].concat())
+            }
+            _ => Some(members),
+        }
+    }
+
+    /// Who else doesn't reach those whom a pair lacks, if nobody does.
     async fn nobody_reaches(&self, record: &PairRecord) -> Option<BTreeSet<NodeId>> {
-        for member in record.members {
-            if self.reaches(member).await {
+        let lacks = self.lacks(record)?;
+        for node in &lacks {
+            if self.reaches(*node).await {
                 return None;
             }
         }
         let within = self.config.timings.probe.saturating_mul(2);
         let mut observers = BTreeSet::new();
         for observer in self.observers(record) {
-            let probes = record
-                .members
-                .map(|node| self.call_within(observer, Request::Probe { node }, within));
+            let probe =
+                |node: &NodeId| self.call_within(observer, Request::Probe { node: *node }, within);
+            let probes = lacks.iter().map(probe);
             let answers = futures::future::join_all(probes).await;
             let said = |answer: &Result<defs_core::port::Reply, _>, reached| matches!(answer, Ok(reply) if reply.response == Response::Reached(reached));
             if answers.iter().any(|answer| said(answer, true)) {

@@ -434,9 +434,13 @@ impl<W: World> Engine<W> {
         bad.map(need).collect()
     }
 
-    /// Of the two members one acts: the primary, or the mirror alone.
+    /// Of the two members one acts: the primary, or the mirror alone. Of a pair that is held to
+    /// be lost none does: others give it nothing.
     fn is_acting(&self) -> bool {
         let Some(own) = self.membership.own_pair().map(|own| own.record) else { return false };
+        if self.lost.is_lost(&own.pair) {
+            return false;
+        }
         let suspect = self.config.timings.watch.suspect_after();
         own.primary() == self.me || !self.membership.partner_alive(self.clock.elapsed(), suspect)
     }
