@@ -81,7 +81,7 @@ impl Why {
                 .flat_map(|one| &one.current_stripe_ids)
                 .any(|stripe| names.contains(stripe)),
             queued: all().map(|one| one.queued).sum(),
-            eta: eta(all()),
+            eta: eta(bytes_missing(status, &missing), all()),
             bytes_read: all().map(|one| one.bytes_read).sum(),
             bytes_rebuilt: all().map(|one| one.bytes_rebuilt).sum(),
             lost_pairs: all()
@@ -163,13 +163,27 @@ impl Why {
     }
 }
 
-/// How long all nodes together need for what is left, at the rate at which they rebuild.
-fn eta<'a>(healing: impl Iterator<Item = &'a pb::HealingResponse>) -> Option<Duration> {
+/// Of the pieces that nobody was found to hold.
+fn bytes_missing(status: &FileStatus, missing: &BTreeMap<StripeId, usize>) -> u64 {
+    let of = |slice: &defs_client::SliceStatus| {
+        let piece = slice.length.div_ceil(status.geometry.data() as u64);
+        missing.get(&slice.stripe).map_or(0, |pieces| piece.saturating_mul(*pieces as u64))
+    };
+    status.slices.iter().map(of).sum()
+}
+
+/// How long all nodes together need for what is left, at the rate at which they rebuild. Some
+/// find out later than others what is lost: `missing` bytes of the file are left in any case.
+fn eta<'a>(
+    missing: u64,
+    healing: impl Iterator<Item = &'a pb::HealingResponse>,
+) -> Option<Duration> {
     let (mut left, mut rate) = (0_u64, 0_u64);
     for one in healing {
         left = left.saturating_add(one.bytes_left);
         rate = rate.saturating_add(one.bytes_per_second);
     }
+    let left = left.max(missing);
     let millis = u128::from(left).saturating_mul(1000).checked_div(u128::from(rate))?;
     Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
@@ -191,4 +205,23 @@ fn by_pair(status: &FileStatus) -> Vec<Vec<String>> {
             vec![pair.to_string(), pieces, held, word(alive[0]), word(alive[1])]
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_all_nodes_together() {
+        let node = |bytes_left, bytes_per_second| pb::HealingResponse {
+            bytes_left,
+            bytes_per_second,
+            ..pb::HealingResponse::default()
+        };
+        let nodes = [node(900, 100), node(100, 0), node(0, 150)];
+        let seconds = |missing| eta(missing, nodes.iter()).map(|eta| eta.as_secs());
+        assert_eq!(seconds(0), Some(4));
+        assert_eq!(seconds(2500), Some(10));
+        assert_eq!(eta(2500, [node(100, 0)].iter()), None);
+    }
 }
