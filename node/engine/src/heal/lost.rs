@@ -15,12 +15,10 @@ use defs_pairing::majority::Standing;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::successor::WITNESSES_NEEDED;
 
 /// Other nodes that are asked about a silent pair.
 const OBSERVERS: usize = 3;
-
-/// Of a pair's witnesses, so many agree to a next epoch that only one member signs.
-const WITNESSES_NEEDED: usize = 2;
 
 /// Pairs that are probed in one step.
 const PROBED_AT_ONCE: usize = 8;

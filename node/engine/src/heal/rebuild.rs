@@ -334,7 +334,7 @@ impl Census {
         self.held.values().any(|held| held.contains(&index))
     }
 
-    /// Where each shard is said to be, one place of each.
+    /// Where shards are said to be: one that several pairs have comes with each of them.
     pub(crate) fn places(&self) -> impl Iterator<Item = (ShardIndex, PairId)> {
         self.held.iter().flat_map(|(pair, held)| held.iter().map(|index| (*index, *pair)))
     }
