@@ -101,7 +101,7 @@ fn campaign_of_seeds_from_280() {
 /// left at another pair was asked for only there.
 #[test]
 fn seeds_outside_of_these_that_failed_once() {
-    for seed in [327, 1332] {
+    for seed in [327, 489, 1332] {
         assert_eq!(run(seed, None).unwrap().broken, None, "make sim SEED={seed}");
     }
 }

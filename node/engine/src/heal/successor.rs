@@ -71,6 +71,10 @@ impl<W: World> Engine<W> {
     pub(crate) async fn succeed(self: Arc<Self>) {
         let Some(own) = self.membership.own_pair() else { return self.sync_no_more().await };
         let Some(partner) = own.record.partner_of(&self.me) else { return };
+        if self.lost.is_lost(&own.record.pair) {
+            // Too few are left to agree: who has promised to come is free for another pair.
+            return self.note_failure(self.drop_proposal().await);
+        }
         let health = self.watch.health();
         let is_leaving = self.wishes.want(&partner) == Some(Want::Drain)
             || self.heir_of(&partner, &own.record).is_some();
@@ -693,7 +697,12 @@ impl<W: World> Engine<W> {
         }
         let proposer = promise.record.primary();
         let after = Epoch(epoch.0.saturating_sub(1));
-        let Some(records) = self.history_of(proposer, pair, after).await else { return };
+        let Some(records) = self.history_of(proposer, pair, after).await else {
+            if self.lost.is_lost(&pair) {
+                self.forget_promise().await;
+            }
+            return;
+        };
         let before = self.membership.pair(&pair).map(|known| known.record);
         let settled = records.into_iter().find(|signed| {
             let is_valid = check_pair(&self.network, before.as_ref(), signed, &self.checker);
