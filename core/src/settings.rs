@@ -18,7 +18,7 @@ use crate::mode::{Durability, Mode, Wish};
 use crate::network::Labels;
 use crate::size::Size;
 
-pub use choice::{LogFormat, LogLevel};
+pub use choice::{LogFormat, LogLevel, Pairing};
 pub use error::SettingError;
 pub use page::markdown;
 pub use table::{Setting, Side, table};
@@ -48,12 +48,18 @@ pub struct Settings {
     pub mdns: bool,
     pub max_connections: u32,
     pub dial_timeout: Duration,
+    /// `None`: a third of `suspectAfter`.
+    pub heartbeat: Option<Duration>,
     pub suspect_after: Duration,
     pub fail_after: Duration,
     pub replace_after: Duration,
     /// A second.
     pub repair_rate: Size,
     pub balance_every: Duration,
+    pub pairing: Pairing,
+    /// 0: the admin API is reached by its socket only.
+    pub admin_port: u16,
+    pub tls_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
     /// `None`: nine tenths of what is free at the first start.
     pub capacity: Option<Size>,
@@ -98,14 +104,29 @@ impl Settings {
                 rule: "the first must not be above the second",
             });
         }
-        if self.port != 0 && self.port == self.status_port {
+        self.check_ports()?;
+        if self.admin_port != 0 && self.tls_dir.is_none() {
             return Err(SettingError::Conflict {
-                first: format!("port {}", self.port),
-                second: format!("statusPort {}", self.status_port),
-                rule: "they must differ",
+                first: format!("adminPort {}", self.admin_port),
+                second: "no tlsDir".to_owned(),
+                rule: "only who shows a certificate may use it",
             });
         }
         Ok(())
+    }
+
+    fn check_ports(&self) -> Result<(), SettingError> {
+        let ports =
+            [("port", self.port), ("statusPort", self.status_port), ("adminPort", self.admin_port)];
+        let pairs = [(0, 1), (0, 2), (1, 2)].map(|(one, other)| (ports[one], ports[other]));
+        match pairs.into_iter().find(|((_, one), (_, other))| *one != 0 && one == other) {
+            None => Ok(()),
+            Some(((one, port), (other, _))) => Err(SettingError::Conflict {
+                first: format!("{one} {port}"),
+                second: format!("{other} {port}"),
+                rule: "they must differ",
+            }),
+        }
     }
 
     /// What an owner with these settings asks of a file's layout. The numbers of shards
@@ -146,11 +167,15 @@ impl Settings {
             mdns: false,
             max_connections: 0,
             dial_timeout: Duration::ZERO,
+            heartbeat: None,
             suspect_after: Duration::ZERO,
             fail_after: Duration::ZERO,
             replace_after: Duration::ZERO,
             repair_rate: Size(0),
             balance_every: Duration::ZERO,
+            pairing: Pairing::Own,
+            admin_port: 0,
+            tls_dir: None,
             data_dir: PathBuf::new(),
             capacity: None,
             labels: Labels::default(),

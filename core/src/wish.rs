@@ -18,6 +18,31 @@ pub enum Want {
     Lost,
     /// It shall give its place in its pair to another node, and stay.
     Yield(Place),
+    /// It is gone: as soon as nobody reaches it, another node has its place. It may come back,
+    /// and is free then.
+    Replace(Place),
+    /// It shall form a pair with another free node.
+    Form(Forming),
+}
+
+impl Want {
+    /// Whether it ends a membership.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        match self {
+            Self::Drain | Self::Lost | Self::Yield(_) | Self::Replace(_) => true,
+            Self::Stay | Self::Form(_) => false,
+        }
+    }
+
+    /// The place that goes to another node.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Yield(place) | Self::Replace(place) => Some(*place),
+            Self::Stay | Self::Drain | Self::Lost | Self::Form(_) => None,
+        }
+    }
 }
 
 /// A member's place in one epoch of a pair, and who is to have it next. With the epoch the
@@ -32,6 +57,32 @@ pub struct Place {
     pub to: NodeId,
 }
 
+impl Place {
+    fn write(self, out: &mut Writer) {
+        out.raw(&self.pair.0);
+        out.u64(self.epoch.0);
+        out.raw(&self.to.0);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok(Self {
+            pair: PairId(input.array("pair")?),
+            epoch: Epoch(input.u64("epoch")?),
+            to: NodeId(input.array("to")?),
+        })
+    }
+}
+
+/// A pair to be, of which the one that is told so is the primary. A pair's id is given once, so
+/// this can't be carried out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Forming {
+    /// Its id.
+    pub pair: PairId,
+    /// The other member.
+    pub mirror: NodeId,
+}
+
 impl fmt::Display for Want {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -39,6 +90,8 @@ impl fmt::Display for Want {
             Self::Drain => "drain",
             Self::Lost => "lost",
             Self::Yield(_) => "yield",
+            Self::Replace(_) => "replace",
+            Self::Form(_) => "form",
         })
     }
 }
@@ -70,11 +123,18 @@ impl Format for Wish {
             Want::Stay => out.u8(0),
             Want::Drain => out.u8(1),
             Want::Lost => out.u8(2),
-            Want::Yield(Place { pair, epoch, to }) => {
+            Want::Yield(place) => {
                 out.u8(3);
+                place.write(out);
+            }
+            Want::Replace(place) => {
+                out.u8(4);
+                place.write(out);
+            }
+            Want::Form(Forming { pair, mirror }) => {
+                out.u8(5);
                 out.raw(&pair.0);
-                out.u64(epoch.0);
-                out.raw(&to.0);
+                out.raw(&mirror.0);
             }
         }
         out.u64(self.sequence);
@@ -85,10 +145,11 @@ impl Format for Wish {
             0 => Want::Stay,
             1 => Want::Drain,
             2 => Want::Lost,
-            3 => Want::Yield(Place {
+            3 => Want::Yield(Place::read(input)?),
+            4 => Want::Replace(Place::read(input)?),
+            5 => Want::Form(Forming {
                 pair: PairId(input.array("pair")?),
-                epoch: Epoch(input.u64("epoch")?),
-                to: NodeId(input.array("to")?),
+                mirror: NodeId(input.array("mirror")?),
             }),
             _ => return Err(FormatError::Invalid("want")),
         };
@@ -138,6 +199,20 @@ mod tests {
         ];
         for other in elsewhere {
             assert_ne!(other.statement(&network), yields(place).statement(&network));
+        }
+        let forming = Forming { pair: PairId([5; 16]), mirror: NodeId([7; 32]) };
+        let forms = |forming| Wish { want: Want::Form(forming), ..wish };
+        let replaced = Wish { want: Want::Replace(place), ..wish };
+        for wish in [replaced, forms(forming)] {
+            let signed = SignedWish { wish, signature: [4; 64] };
+            assert_eq!(SignedWish::decode(&signed.encode()), Ok(signed));
+            assert_ne!(wish.statement(&network), yields(place).statement(&network));
+        }
+        for other in [
+            Forming { pair: PairId([6; 16]), ..forming },
+            Forming { mirror: NodeId([8; 32]), ..forming },
+        ] {
+            assert_ne!(forms(other).statement(&network), forms(forming).statement(&network));
         }
         let others = [
             Wish { node: NodeId([3; 32]), ..wish },

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId, StripeId};
 use defs_core::network::PairRecord;
 use defs_core::port::Disk;
@@ -20,16 +21,19 @@ use defs_store::Store;
 use defs_swarm::SwarmHandle;
 use defs_wire::admin as pb;
 use defs_wire::admin::admin_server::{Admin, AdminServer};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::arrange;
 use crate::metrics::Metrics;
 use crate::run::Real;
 use crate::secret_file;
+use crate::tls::Tls;
 
 /// The largest admin request: none carries data.
 const REQUEST_MAX: usize = 64 << 10;
@@ -40,6 +44,12 @@ const REQUEST_WITHIN: Duration = Duration::from_hours(24);
 /// Stripes that are listed in one answer.
 const LISTED_MAX: usize = 1000;
 
+/// How often a watched node looks whether there is news of it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A watcher hears so often even without news.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
 /// Shards looked at between two breaths of a verification.
 const VERIFY_PAGE: usize = 256;
 
@@ -49,6 +59,8 @@ pub(crate) struct Node {
     peers: SwarmHandle,
     store: Store,
     metrics: Metrics,
+    /// Who is told how the node is.
+    watchers: TaskTracker,
     stop: CancellationToken,
     started: Instant,
     ready: AtomicBool,
@@ -61,11 +73,12 @@ impl Node {
         engine: Arc<Engine<Real>>,
         peers: SwarmHandle,
         store: Store,
-        (metrics, stop): (Metrics, CancellationToken),
+        metrics: Metrics,
+        (watchers, stop): (TaskTracker, CancellationToken),
         invite: PathBuf,
     ) -> Self {
         let (started, ready) = (Instant::now(), AtomicBool::new(false));
-        Self { engine, peers, store, metrics, stop, started, ready, invite }
+        Self { engine, peers, store, metrics, watchers, stop, started, ready, invite }
     }
 
     /// From now on the node serves.
@@ -192,6 +205,44 @@ impl Node {
         }
     }
 
+    /// All that one who watches this node hears of it.
+    fn report(&self) -> pb::Report {
+        let me = self.engine.me();
+        let own = self.engine.status().pair.map(|(pair, ..)| pair.full());
+        pb::Report {
+            status: Some(self.status()),
+            card: self.nodes().into_iter().find(|card| card.node_id == me.full()),
+            pair: self.pairs().into_iter().find(|pair| Some(&pair.pair_id) == own.as_ref()),
+            partner_health: self
+                .engine
+                .partner_health()
+                .map(|it| it.to_string())
+                .unwrap_or_default(),
+            healing: Some(self.healing()),
+            readings: self.engine.readings(None).iter().map(Format::encode).collect(),
+        }
+    }
+
+    /// Tells how this node is until nobody listens or it stops.
+    async fn tell(&self, told: mpsc::Sender<Result<pb::Report, Status>>) {
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        let mut last: Option<(Instant, pb::Report)> = None;
+        while self.stop.run_until_cancelled(every.tick()).await.is_some() {
+            let report = self.report();
+            let is_due = last
+                .as_ref()
+                .is_none_or(|(at, last)| at.elapsed() >= REPORT_EVERY || differs(&report, last));
+            if is_due {
+                if told.send(Ok(report.clone())).await.is_err() {
+                    return;
+                }
+                last = Some((Instant::now(), report));
+            } else if told.is_closed() {
+                return;
+            }
+        }
+    }
+
     /// Signs a person's word with the invite and tells everybody.
     fn wish(&self, request: &pb::WishRequest) -> Result<(), Status> {
         let node = request.node_id.parse();
@@ -240,6 +291,22 @@ impl Node {
     }
 }
 
+/// Whether what a watcher acts on differs, and not only what is counted all the time.
+fn differs(report: &pb::Report, before: &pb::Report) -> bool {
+    let state = |report: &pb::Report| {
+        let status = report.status.as_ref();
+        let own = status.and_then(|status| status.pair.clone());
+        let healing = report.healing.as_ref();
+        let addresses = status.map(|status| status.addresses.clone());
+        let lost = healing.map(|healing| {
+            healing.lost_pairs.iter().map(|it| it.pair_id.clone()).collect::<Vec<_>>()
+        });
+        let syncs = healing.map(|healing| (healing.syncing, healing.may_heal, healing.queued == 0));
+        (own, addresses, report.pair.clone(), report.partner_health.clone(), lost, syncs)
+    };
+    state(report) != state(before)
+}
+
 fn want_of(request: &pb::WishRequest) -> Result<Want, Status> {
     match (request.want.as_str(), &request.place) {
         ("stay", None) => Ok(Want::Stay),
@@ -278,15 +345,32 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until `stop`.
+fn service(node: Arc<Node>) -> AdminServer<Door> {
+    AdminServer::from_arc(Arc::new(Door(node))).max_decoding_message_size(REQUEST_MAX)
+}
+
+/// Serves the node's user until `stop`.
 pub(crate) async fn serve(node: Arc<Node>, listener: UnixListener, stop: CancellationToken) {
-    let service =
-        AdminServer::from_arc(Arc::new(Door(node))).max_decoding_message_size(REQUEST_MAX);
-    let served = tonic::transport::Server::builder()
-        .timeout(REQUEST_WITHIN)
-        .add_service(service)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
-        .await;
+    let callers = UnixListenerStream::new(listener);
+    let router =
+        tonic::transport::Server::builder().timeout(REQUEST_WITHIN).add_service(service(node));
+    ended(router.serve_with_incoming_shutdown(callers, stop.cancelled_owned()).await);
+}
+
+/// Serves whoever shows a certificate, until `stop`.
+pub(crate) async fn serve_tls(
+    node: Arc<Node>,
+    listener: TcpListener,
+    tls: Tls,
+    (tasks, stop): (TaskTracker, CancellationToken),
+) {
+    let callers = tls.callers(listener, &tasks, &stop);
+    let router =
+        tonic::transport::Server::builder().timeout(REQUEST_WITHIN).add_service(service(node));
+    ended(router.serve_with_incoming_shutdown(callers, stop.cancelled_owned()).await);
+}
+
+fn ended(served: Result<(), tonic::transport::Error>) {
     if let Err(error) = served {
         tracing::error!(error = &error as &dyn std::error::Error, "the admin API failed");
     }
@@ -339,6 +423,31 @@ impl Admin for Door {
     ) -> Result<Response<pb::WishResponse>, Status> {
         self.0.wish(request.get_ref())?;
         Ok(Response::new(pb::WishResponse {}))
+    }
+
+    async fn take_wish(
+        &self,
+        request: Request<pb::TakeWishRequest>,
+    ) -> Result<Response<pb::TakeWishResponse>, Status> {
+        let signed = SignedWish::decode(&request.get_ref().wish);
+        let signed = signed.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if self.0.engine.take_wish(signed) {
+            Ok(Response::new(pb::TakeWishResponse {}))
+        } else {
+            Err(Status::permission_denied("the invite key of this network has not signed that"))
+        }
+    }
+
+    type WatchStream = ReceiverStream<Result<pb::Report, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<pb::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let (told, reports) = mpsc::channel(1);
+        let node = Arc::clone(&self.0);
+        self.0.watchers.spawn(async move { node.tell(told).await });
+        Ok(Response::new(ReceiverStream::new(reports)))
     }
 
     async fn explain(

@@ -72,6 +72,11 @@ impl DataFolder {
         self.path.join("admission")
     }
 
+    /// Where it lies that the node was told where its machine stands.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.path.join("place")
+    }
+
     /// The node's key, made at the first start: lose the disk and you are a new node.
     pub(crate) fn key(&self) -> Result<Zeroizing<[u8; 32]>> {
         let path = self.path.join("node.key");

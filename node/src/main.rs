@@ -4,14 +4,17 @@ mod admin;
 mod args;
 mod arrange;
 mod data_folder;
+mod enrolment;
 mod fsck;
 mod membership;
 mod metrics;
+mod place;
 mod run;
 mod secret_file;
 mod status_port;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upkeep;
 
 use std::process::ExitCode;

@@ -1,10 +1,10 @@
 //! How a node comes to its network: it was told, or it founds one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use defs_core::ids::{hex, unhex};
+use defs_core::ids::{NodeId, hex, unhex};
 use defs_core::network::{Admission, Genesis};
 use defs_core::port::Randomness;
 use defs_core::settings::Settings;
@@ -30,9 +30,20 @@ impl Membership {
         let admission = admission(folder, settings, &genesis, key)?;
         Ok(Self { genesis, admission })
     }
+
+    /// Whether there is an admission, or an invite to make one with.
+    pub(crate) fn can_be_found(
+        folder: &DataFolder,
+        settings: &Settings,
+        key: &SecretKey,
+    ) -> Result<bool> {
+        let genesis = genesis(folder, settings)?;
+        let is_kept = kept_admission(folder, &genesis, key.public().node_id()).is_some();
+        Ok(is_kept || invite_path(folder, settings).exists())
+    }
 }
 
-fn genesis(folder: &DataFolder, settings: &Settings) -> Result<Genesis> {
+pub(crate) fn genesis(folder: &DataFolder, settings: &Settings) -> Result<Genesis> {
     let kept = folder.network();
     if let Some(path) = &settings.network_file {
         let genesis = read_genesis(path)?;
@@ -93,15 +104,10 @@ fn admission(
     key: &SecretKey,
 ) -> Result<[u8; 64]> {
     let node = key.public().node_id();
-    let statement = Admission { node }.statement(&genesis.network());
-    let kept = fs::read_to_string(folder.admission()).ok();
-    let kept = kept.and_then(|text| unhex::<64>(text.trim()));
-    if let Some(kept) = kept
-        && verify_node(&genesis.invite_key, &statement, &kept, &Direct).is_ok()
-    {
+    if let Some(kept) = kept_admission(folder, genesis, node) {
         return Ok(kept);
     }
-    let path = settings.invite_file.clone().unwrap_or_else(|| folder.invite());
+    let path = invite_path(folder, settings);
     let Some(invite) = secret_file::read(&path)? else {
         bail!(
             "this node is not admitted to network {} yet: give it --invite-file",
@@ -113,10 +119,29 @@ fn admission(
     if invite.public().to_bytes() != genesis.invite_key {
         bail!("the invite {} is for another network", path.display());
     }
-    let admission = invite.sign(&statement).0;
-    let text = format!("{}\n", hex(&admission));
-    secret_file::write_text(&folder.admission(), text.as_bytes(), 0o644)?;
+    let admission = invite.sign(&Admission { node }.statement(&genesis.network())).0;
+    keep_admission(&folder.admission(), &admission)?;
     Ok(admission)
+}
+
+fn invite_path(folder: &DataFolder, settings: &Settings) -> PathBuf {
+    settings.invite_file.clone().unwrap_or_else(|| folder.invite())
+}
+
+fn kept_admission(folder: &DataFolder, genesis: &Genesis, node: NodeId) -> Option<[u8; 64]> {
+    let kept = fs::read_to_string(folder.admission()).ok()?;
+    unhex::<64>(kept.trim()).filter(|kept| admits(genesis, node, kept))
+}
+
+/// Whether `admission` makes `node` a member of the network.
+pub(crate) fn admits(genesis: &Genesis, node: NodeId, admission: &[u8; 64]) -> bool {
+    let statement = Admission { node }.statement(&genesis.network());
+    verify_node(&genesis.invite_key, &statement, admission, &Direct).is_ok()
+}
+
+/// Writes the admission of the node whose file this is.
+pub(crate) fn keep_admission(path: &Path, admission: &[u8; 64]) -> Result<()> {
+    secret_file::write_text(path, format!("{}\n", hex(admission)).as_bytes(), 0o644)
 }
 
 #[cfg(test)]

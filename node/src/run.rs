@@ -19,9 +19,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Node};
 use crate::data_folder::DataFolder;
+use crate::enrolment;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::place;
 use crate::status_port;
+use crate::tls::{self, Tls};
 use crate::upkeep::{self, Rests};
 
 /// How often the node's card is compared with how others reach the node. A node that finds out
@@ -78,15 +81,18 @@ fn workers(settings: &Settings) -> usize {
 pub(crate) async fn serve(settings: Settings, stop: CancellationToken) -> Result<()> {
     let metrics = Metrics::new();
     // Boxed, so that the node's future is small for all the time that it only waits.
-    let opened = Box::pin(open(&settings, &metrics.node)).await?;
+    let Some(opened) = Box::pin(open(&settings, &metrics.node, &stop)).await? else {
+        return Ok(());
+    };
     let Opened { folder, store, swarm, engine } = opened;
     let peers = swarm.handle();
     let tasks = TaskTracker::new();
     let given_back = metrics.node.store_compacted.clone();
     tasks.spawn(upkeep::compact(store.clone(), given_back, Rests::default(), stop.clone()));
-    let shown = (metrics, stop.clone());
+    let watchers = (tasks.clone(), stop.clone());
     let invite = settings.invite_file.clone().unwrap_or_else(|| folder.invite());
-    let node = Arc::new(Node::new(Arc::clone(&engine), peers.clone(), store, shown, invite));
+    let node = Node::new(Arc::clone(&engine), peers.clone(), store, metrics, watchers, invite);
+    let node = Arc::new(node);
     open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;
     let running = swarm.serve(Arc::clone(&engine));
     engine.start(&tasks, &stop);
@@ -108,11 +114,20 @@ struct Opened {
     engine: Arc<Engine<Real>>,
 }
 
-/// Takes the disk, then the ports, and reads back what the node knew.
-async fn open(settings: &Settings, metrics: &NodeMetrics) -> Result<Opened> {
+/// Takes the disk, then the ports, and reads back what the node knew. `None` if it is to stop
+/// before it was admitted.
+async fn open(
+    settings: &Settings,
+    metrics: &NodeMetrics,
+    stop: &CancellationToken,
+) -> Result<Option<Opened>> {
     let folder = DataFolder::open(&settings.data_dir)?;
     let secret = folder.key()?;
     let key = SecretKey::from_bytes(&secret)?;
+    enrolment::until_admitted(&folder, settings, &key, stop).await?;
+    if stop.is_cancelled() {
+        return Ok(None);
+    }
     let membership = Membership::find(&folder, settings, &key)?;
     let capacity = folder.capacity(settings.capacity)?;
     let network = membership.genesis.network();
@@ -124,8 +139,9 @@ async fn open(settings: &Settings, metrics: &NodeMetrics) -> Result<Opened> {
     let config = EngineConfig {
         genesis: membership.genesis,
         admission: membership.admission,
-        labels: settings.labels.clone(),
+        labels: place::labels(settings, &folder.place())?,
         timings: timings(settings)?,
+        pairing: settings.pairing,
         repair_rate: settings.repair_rate.0,
     };
     let ports = (swarm.handle(), store.clone());
@@ -134,14 +150,15 @@ async fn open(settings: &Settings, metrics: &NodeMetrics) -> Result<Opened> {
     let engine = Engine::open_measured(config, key, ports, chance, metrics.clone()).await?;
     engine.set_contact(contact(&swarm.handle()));
     tracing::info!(node = %engine.me(), %network, capacity, "open");
-    Ok(Opened { folder, store, swarm, engine })
+    Ok(Some(Opened { folder, store, swarm, engine }))
 }
 
 /// The rhythms that follow from how soon silence is to count.
 fn timings(settings: &Settings) -> Result<Timings> {
     let Settings { suspect_after, fail_after, replace_after, balance_every, .. } = *settings;
-    let watch = detector::Timings::new(suspect_after / 3, suspect_after, fail_after, replace_after)
-        .context("suspectAfter, failAfter and replaceAfter must rise in this order")?;
+    let heartbeat = settings.heartbeat.unwrap_or(suspect_after / 3);
+    let watch = detector::Timings::new(heartbeat, suspect_after, fail_after, replace_after)
+        .context("heartbeat, suspectAfter, failAfter and replaceAfter must rise in this order")?;
     Ok(Timings {
         watch,
         probe: Timings::default().probe.min(suspect_after),
@@ -153,7 +170,7 @@ fn timings(settings: &Settings) -> Result<Timings> {
     })
 }
 
-/// The admin socket, and the status port if it is wanted.
+/// The admin socket, and the admin port and the status port if they are wanted.
 async fn open_doors(
     node: &Arc<Node>,
     folder: &DataFolder,
@@ -162,6 +179,13 @@ async fn open_doors(
 ) -> Result<()> {
     let admin = admin::listen(&folder.admin_socket())?;
     tasks.spawn(admin::serve(Arc::clone(node), admin, stop.clone()));
+    if let Some(folder) = settings.tls_dir.as_deref().filter(|_| settings.admin_port != 0) {
+        let tls = Tls::open(folder)?;
+        let address = SocketAddr::new(settings.listen_address, settings.admin_port);
+        let listener = tls::listen(address).await?;
+        let owners = (tasks.clone(), stop.clone());
+        tasks.spawn(admin::serve_tls(Arc::clone(node), listener, tls, owners));
+    }
     if settings.status_port != 0 {
         let address = SocketAddr::new(settings.listen_address, settings.status_port);
         let listener = status_port::listen(address).await?;
@@ -255,7 +279,11 @@ mod tests {
             (quick.card_stale, quick.probe),
             (Duration::from_secs(8), Duration::from_secs(2))
         );
-        let error = of(&[("failAfter", "5s")]).unwrap_err().to_string();
-        assert!(error.contains("must rise"), "{error}");
+        let eager = of(&[("heartbeat", "500ms")]).unwrap();
+        assert_eq!(eager.watch.heartbeat(), Duration::from_millis(500));
+        for wrong in [("failAfter", "5s"), ("heartbeat", "6s")] {
+            let error = of(&[wrong]).unwrap_err().to_string();
+            assert!(error.contains("must rise"), "{error}");
+        }
     }
 }

@@ -21,6 +21,8 @@ use tower::service_fn;
 
 use crate::run::serve;
 
+mod remote;
+
 /// Of the first node of a network, on a port of the system's choice.
 fn settings(folder: &Path) -> Settings {
     let mut settings = Settings::default();

@@ -9,6 +9,7 @@ use defs_core::ids::{NetworkId, NodeId, PairId};
 use defs_core::message::ShardKey;
 use defs_core::network::{Admission, Genesis, Labels, PairRecord};
 use defs_core::port::StateKey;
+use defs_core::settings::Pairing;
 use defs_core::statement::Statement as _;
 use defs_engine::{Engine, EngineConfig, OpenError, Timings};
 use defs_identity::{CachedChecker, SecretKey};
@@ -230,6 +231,7 @@ impl Cluster {
                 region: String::new(),
             },
             timings: self.timings,
+            pairing: Pairing::Own,
             repair_rate: u64::MAX,
         };
         let trace = Arc::<Trace>::clone(&self.trace);

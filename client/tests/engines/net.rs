@@ -9,6 +9,7 @@ use defs_client::{Client, ClientConfig, Ports};
 use defs_core::ids::{NodeId, PairId};
 use defs_core::network::{Admission, Genesis, Labels};
 use defs_core::port::{Clock, Compute, Disk as _, Randomness, UnixMillis};
+use defs_core::settings::Pairing;
 use defs_core::statement::Statement as _;
 use defs_engine::{Engine, EngineConfig, Timings, World};
 use defs_identity::SecretKey;
@@ -116,6 +117,7 @@ impl Net {
                 form: Duration::from_millis(100),
                 ..Timings::default()
             },
+            pairing: Pairing::Own,
             repair_rate: u64::MAX,
         };
         let disk = Arc::new(MemoryDisk::new(CAPACITY, network));

@@ -8,4 +8,5 @@ pub mod placement;
 pub mod planner;
 pub mod replacement;
 pub mod score;
+pub mod survey;
 pub mod witness;

@@ -26,6 +26,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who decides which nodes are pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Pairing {
+    /// The nodes themselves.
+    #[default]
+    Own,
+    /// Whoever holds the network's invite key. Nobody joins a pair otherwise, and no member is
+    /// replaced.
+    Assigned,
+}
+
 /// A value that is one of a few words.
 pub(super) trait Choice: Copy + PartialEq + 'static {
     /// Every value with its word.
@@ -61,6 +72,11 @@ impl Choice for LogLevel {
 
 impl Choice for LogFormat {
     const WORDS: &'static [(Self, &'static str)] = &[(Self::Text, "text"), (Self::Json, "json")];
+}
+
+impl Choice for Pairing {
+    const WORDS: &'static [(Self, &'static str)] =
+        &[(Self::Own, "own"), (Self::Assigned, "assigned")];
 }
 
 impl Choice for bool {

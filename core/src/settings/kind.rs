@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::Settings;
-use super::choice::{Choice, LogFormat, LogLevel};
+use super::choice::{Choice, LogFormat, LogLevel, Pairing};
 use crate::mode::{Durability, Mode};
 use crate::network::{ADDRESS_MAX, ADDRESSES_MAX, LABEL_MAX};
 use crate::size::Size;
@@ -20,6 +20,7 @@ pub(super) enum Kind {
     Durability(Field<Durability>),
     Level(Field<LogLevel>),
     Format(Field<LogFormat>),
+    Pairing(Field<Pairing>),
     Switch(Field<bool>),
     Count { unit: &'static str, min: u32, max: u32, field: Field<u32> },
     AutoCount { unit: &'static str, min: u32, max: u32, field: Field<Option<u32>> },
@@ -29,6 +30,7 @@ pub(super) enum Kind {
     Size { min: Size, max: Size, field: Field<Size> },
     AutoSize { min: Size, max: Size, field: Field<Option<Size>> },
     Time { min: Duration, max: Duration, field: Field<Duration> },
+    AutoTime { min: Duration, max: Duration, field: Field<Option<Duration>> },
     Folder(Field<PathBuf>),
     OptionalPath(Field<Option<PathBuf>>),
     Label(Field<String>),
@@ -46,6 +48,7 @@ impl Kind {
             Self::Durability(field) => *field(settings) = text.parse().ok()?,
             Self::Level(field) => *field(settings) = LogLevel::of(text)?,
             Self::Format(field) => *field(settings) = LogFormat::of(text)?,
+            Self::Pairing(field) => *field(settings) = Pairing::of(text)?,
             Self::Switch(field) => *field(settings) = bool::of(text)?,
             Self::Count { min, max, field, .. } => *field(settings) = within(text, min, max)?,
             Self::AutoCount { min, max, field, .. } => {
@@ -59,7 +62,10 @@ impl Kind {
                 *field(settings) = unless_auto(text, |text| within(text, min, max))?;
             }
             Self::Time { min, max, field } => {
-                *field(settings) = time(text).filter(|time| (min..=max).contains(&time))?;
+                *field(settings) = time_within(text, min, max)?;
+            }
+            Self::AutoTime { min, max, field } => {
+                *field(settings) = unless_auto(text, |text| time_within(text, min, max))?;
             }
             Self::Folder(field) => *field(settings) = path(text)?,
             Self::OptionalPath(field) => *field(settings) = path(text),
@@ -74,12 +80,13 @@ impl Kind {
         match self {
             Self::Count { unit, .. } | Self::AutoCount { unit, .. } => unit,
             Self::Size { .. } | Self::AutoSize { .. } => "bytes",
-            Self::Time { .. } => "time",
+            Self::Time { .. } | Self::AutoTime { .. } => "time",
             Self::Ratio(_) => "ratio",
             Self::Durability(_) => "pairs",
             Self::Mode(_)
             | Self::Level(_)
             | Self::Format(_)
+            | Self::Pairing(_)
             | Self::Switch(_)
             | Self::Port(_)
             | Self::Ip(_)
@@ -97,6 +104,7 @@ impl Kind {
             Self::Durability(_) => "pair, or 1 to 100".to_owned(),
             Self::Level(_) => LogLevel::words(),
             Self::Format(_) => LogFormat::words(),
+            Self::Pairing(_) => Pairing::words(),
             Self::Switch(_) => bool::words(),
             Self::Count { min, max, .. } => format!("{min} to {max}"),
             Self::AutoCount { min, max, .. } => format!("{AUTO}, or {min} to {max}"),
@@ -106,6 +114,7 @@ impl Kind {
             Self::Size { min, max, .. } => format!("{min} to {max}"),
             Self::AutoSize { min, max, .. } => format!("{AUTO}, or {min} to {max}"),
             Self::Time { min, max, .. } => format!("{min:?} to {max:?}"),
+            Self::AutoTime { min, max, .. } => format!("{AUTO}, or {min:?} to {max:?}"),
             Self::Folder(_) => "a path".to_owned(),
             Self::OptionalPath(_) => "a path, or nothing".to_owned(),
             Self::Label(_) => {
@@ -150,6 +159,10 @@ fn time(text: &str) -> Option<Duration> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+fn time_within(text: &str, min: &Duration, max: &Duration) -> Option<Duration> {
+    time(text).filter(|time| (min..=max).contains(&time))
 }
 
 fn path(text: &str) -> Option<PathBuf> {

@@ -33,11 +33,15 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("mdns", &["si"], "on"),
     ("maxConnections", &["7", "10001"], "8"),
     ("dialTimeout", &["99ms", "61s", "2m", "5", "s"], "60s"),
+    ("heartbeat", &["99ms", "61s", "2"], "1s"),
     ("suspectAfter", &["299ms", "6m"], "300ms"),
     ("failAfter", &["399ms", "2h"], "1h"),
     ("replaceAfter", &["499ms", "721h"], "720h"),
     ("repairRate", &["1023Ki", "17Gi"], "16Gi"),
     ("balanceEvery", &["999ms", "721h"], "1s"),
+    ("pairing", &["none", ""], "assigned"),
+    ("adminPort", &["65536"], "4002"),
+    ("tlsDir", &[], "/etc/defs/tls"),
     ("dataDir", &[""], "/var/lib/defs"),
     ("logDir", &[], "/var/log/defs"),
     ("logLevel", &["loud"], "trace"),
@@ -169,6 +173,19 @@ fn values_that_dont_go_together_are_refused_with_both() {
     );
     settings.set("port", "0").unwrap();
     settings.set("statusPort", "0").unwrap();
+    assert_eq!(settings.check(), Ok(()));
+    settings.set("statusPort", "4002").unwrap();
+    settings.set("adminPort", "4002").unwrap();
+    assert_eq!(
+        settings.check().unwrap_err().to_string(),
+        "statusPort 4002 and adminPort 4002 don't go together: they must differ"
+    );
+    settings.set("adminPort", "4003").unwrap();
+    assert_eq!(
+        settings.check().unwrap_err().to_string(),
+        "adminPort 4003 and no tlsDir don't go together: only who shows a certificate may use it"
+    );
+    settings.set("tlsDir", "/etc/defs/tls").unwrap();
     assert_eq!(settings.check(), Ok(()));
 }
 

@@ -1,23 +1,20 @@
 //! What would make better pairs: all that nodes have measured of each other, asked for now, goes
 //! into the planner. Nothing here changes anything: a plan is carried out by a person's word.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use defs_core::ids::{NodeId, PairId};
 use defs_core::message::{Request, Response};
-use defs_core::network::{Activity, Labels, NodeCard};
+use defs_core::network::{Activity, NodeCard};
 use defs_core::reading::{READINGS_MAX, Reading};
 use defs_core::wish::Want;
-use defs_pairing::balance::{Balance, Filled, balance};
+use defs_pairing::balance::Balance;
 use defs_pairing::planner::{
-    Blocked, Candidate, Network, Paired, Plan, Policy, Rated, Replace, arrange, steps,
+    Blocked, Candidate, Network, Paired, Plan, Policy, Replace, arrange, steps,
 };
-use defs_pairing::score::clusters::{Cluster, clusters};
-use defs_pairing::score::geography::standing;
-use defs_pairing::score::measured::{Capacity, Geography};
 use defs_pairing::score::observers::Observers;
-use defs_pairing::score::{Score, Weights, score};
+use defs_pairing::score::{Score, Weights};
+use defs_pairing::survey::{Survey, Surveyed};
 use futures::StreamExt;
 
 use crate::config::World;
@@ -32,10 +29,6 @@ const ASKED_AT_ONCE: usize = 16;
 
 /// Parts of one node's readings: more than the cards that a node keeps.
 const PARTS_MAX: usize = 16;
-
-/// Nodes whose answers come sooner stand near each other, whatever their labels say: in one
-/// city.
-const NEAR: Duration = Duration::from_millis(5);
 
 /// The score of a node, with all that it follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,69 +52,12 @@ pub struct Arrangement {
     pub balance: Balance,
 }
 
-/// All that is known of the network at one moment.
-struct Survey {
-    cards: BTreeMap<NodeId, NodeCard>,
-    observers: Observers,
-    clusters: BTreeMap<NodeId, Cluster>,
-    geography: BTreeMap<NodeId, Geography>,
-}
-
-impl Survey {
-    fn new(cards: BTreeMap<NodeId, NodeCard>, observers: Observers) -> Self {
-        let nodes = cards.keys().copied();
-        let clusters = clusters(nodes, NEAR, |a, b| observers.round_trip(a, b));
-        let place = |(node, card): (&NodeId, &NodeCard)| (*node, card.labels.clone());
-        let places: Vec<(NodeId, Labels)> = cards.iter().map(place).collect();
-        let geography = standing(&places, &clusters);
-        Self { cards, observers, clusters, geography }
-    }
-
-    fn room(&self, node: &NodeId) -> u64 {
-        self.cards.get(node).map_or(0, |card| card.capacity.saturating_sub(card.used))
-    }
-
-    fn used(&self, node: &NodeId) -> u64 {
-        self.cards.get(node).map_or(0, |card| card.used)
-    }
-
-    fn score(&self, node: &NodeId) -> Option<Score> {
-        let total = self.cards.get(node)?.capacity;
-        let capacity = Capacity { total, free: self.room(node) };
-        let geography = self.geography.get(node).copied().unwrap_or_default();
-        let measured = self.observers.measured(node, geography, capacity);
-        Some(score(&measured, &Weights::default()))
-    }
-
-    fn rated(&self, node: &NodeId) -> Option<Rated> {
-        let card = self.cards.get(node)?;
-        let (labels, capacity) = (card.labels.clone(), card.capacity);
-        let candidate = Candidate { node: *node, labels, capacity, reach: card.reach };
-        Some(Rated::new(candidate, &self.score(node)?, self.clusters.get(node).copied()))
-    }
-
-    /// Of pairs whose members are both `fit`.
-    fn balance(&self, pairs: &[Paired], fit: &BTreeSet<NodeId>) -> Balance {
-        let fills = pairs.iter().filter(|pair| pair.members.iter().all(|it| fit.contains(it)));
-        let fills: Vec<_> = fills.filter_map(|pair| self.filled(pair)).collect();
-        balance(&fills, u64::MAX)
-    }
-
-    fn filled(&self, pair: &Paired) -> Option<Filled> {
-        let [one, other] = pair.members.map(|member| self.cards.get(&member));
-        let capacity = one?.capacity.min(other?.capacity);
-        let busy = |node: &NodeId| self.score(node).map_or(0, |it| it.inputs.load.busy_permille);
-        let busy_permille = pair.members.iter().map(busy).max().unwrap_or(0);
-        Some(Filled { pair: pair.pair, capacity, used: pair.held, busy_permille })
-    }
-}
-
 impl<W: World> Engine<W> {
     /// The score of `node`, from what others measured of it; `None` if it is not known.
     pub async fn explain(&self, node: NodeId) -> Option<Explained> {
         let survey = self.survey().await;
         let score = survey.score(&node)?;
-        Some(Explained { node, observers: survey.observers.count(&node), score })
+        Some(Explained { node, observers: survey.observers(&node), score })
     }
 
     /// What would make better pairs now. Changes nothing.
@@ -132,7 +68,7 @@ impl<W: World> Engine<W> {
         let pairs = self.paired(&survey);
         let balance = survey.balance(&pairs, &fit);
         let network = Network::new(nodes, pairs);
-        let round_trip = |a: &NodeId, b: &NodeId| survey.observers.round_trip(a, b);
+        let round_trip = |a: &NodeId, b: &NodeId| survey.round_trip(a, b);
         let plan = arrange(&network, &Policy::default(), round_trip, self.lease_clock());
         let room = |node: &NodeId| survey.room(node);
         let ways = plan.exchanges.iter().map(|exchange| steps(exchange, &plan.spares, room));
@@ -193,7 +129,12 @@ impl<W: World> Engine<W> {
         while let Some((node, readings)) = answers.next().await {
             observers.hear(node, readings);
         }
-        Survey::new(self.membership.cards(), observers)
+        let surveyed = |(node, card): (NodeId, NodeCard)| {
+            let NodeCard { labels, capacity, used, reach, .. } = card;
+            Surveyed { candidate: Candidate { node, labels, capacity, reach }, used }
+        };
+        let nodes = self.membership.cards().into_iter().map(surveyed).collect();
+        Survey::new(nodes, observers, Weights::default())
     }
 
     fn own_readings(&self) -> Vec<Reading> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use defs_core::network::{Genesis, Labels};
 use defs_core::port::{Clock, Compute, Disk, Peers, Publish, Randomness};
+use defs_core::settings::Pairing;
 use defs_pairing::detector;
 
 /// The ports that one engine runs on.
@@ -31,6 +32,8 @@ pub struct EngineConfig {
     pub labels: Labels,
     /// Its rhythms.
     pub timings: Timings,
+    /// Who decides which nodes are pairs.
+    pub pairing: Pairing,
     /// Bytes that it copies and rebuilds a second, at most.
     pub repair_rate: u64,
 }

@@ -16,8 +16,10 @@ use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Reason, Refusal, Request, Response};
 use defs_core::network::{PairRecord, Role, SignedPairRecord};
 use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Randomness, StateKey};
+use defs_core::settings::Pairing;
 use defs_core::statement::Statement;
-use defs_pairing::planner::{Match, plan};
+use defs_core::wish::Want;
+use defs_pairing::planner::{Candidate, Match, plan};
 use defs_pairing::witness;
 
 use crate::beat::card_change;
@@ -118,7 +120,31 @@ impl<W: World> Engine<W> {
         if settled < timings.settle {
             return None;
         }
-        Some(plan(free, |_, _| None))
+        Some(match self.config.pairing {
+            Pairing::Own => plan(free, |_, _| None),
+            Pairing::Assigned => self.assigned(&free),
+        })
+    }
+
+    /// The pairs that are to form of free nodes, as the invite key's wishes say.
+    fn assigned(&self, free: &[Candidate]) -> Vec<Match> {
+        let is_free = |node: &NodeId| free.iter().any(|candidate| candidate.node == *node);
+        let wanted = self.wishes.forming().into_iter().filter(|(primary, forming)| {
+            let is_new = self.membership.pair(&forming.pair).is_none();
+            is_new && is_free(primary) && is_free(&forming.mirror)
+        });
+        wanted.map(|(primary, forming)| Match(primary, forming.mirror)).collect()
+    }
+
+    /// The id of the pair that `primary` forms.
+    fn pair_id(&self, primary: &NodeId) -> Option<PairId> {
+        match self.config.pairing {
+            Pairing::Own => Some(PairId(self.random.array())),
+            Pairing::Assigned => match self.wishes.want(primary)? {
+                Want::Form(forming) => Some(forming.pair),
+                _ => None,
+            },
+        }
     }
 
     /// By node the lower member of its pair, also of those that are about to form.
@@ -144,7 +170,7 @@ impl<W: World> Engine<W> {
             return None;
         }
         let members = [primary, mirror];
-        let pair = PairId(self.random.array());
+        let pair = self.pair_id(&primary)?;
         let candidates =
             [self.membership.candidate(&primary)?, self.membership.candidate(&mirror)?];
         let others = self.membership.others(&members);
@@ -277,7 +303,10 @@ impl<W: World> Engine<W> {
         if !self.membership.is_admitted(&caller) {
             return Err(refuse(Reason::Busy, "the proposer's card has not arrived here yet"));
         }
-        if self.planned() != Some(Match(caller, self.me)) {
+        let is_assigned = self.config.pairing == Pairing::Assigned;
+        if self.planned() != Some(Match(caller, self.me))
+            || (is_assigned && self.pair_id(&caller) != Some(record.pair))
+        {
             return Err(refuse(Reason::Busy, "this node sees another plan now"));
         }
         let digest = record.statement(&self.network);

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use defs_core::ids::{Epoch, NetworkId, NodeId, PairId};
 use defs_core::network::{Labels, Role};
 use defs_core::port::{Clock, Disk, Usage};
+use defs_core::reading::Reading;
 use defs_core::states::{NodeState, PairState};
-use defs_pairing::detector::{Change, Hold};
+use defs_pairing::detector::{Change, Health, Hold};
 use defs_pairing::majority::Standing;
 use defs_telemetry::label::Label;
 
@@ -66,6 +67,16 @@ impl<W: World> Engine<W> {
     /// What this node has concluded of its partner lately, and why what may be due waits.
     pub fn conclusions(&self) -> (Vec<Change>, Option<Hold>) {
         (self.watch.conclusions(), self.watch.hold())
+    }
+
+    /// What this node makes of its partner, if it has one.
+    pub fn partner_health(&self) -> Option<Health> {
+        self.watch.health()
+    }
+
+    /// What this node has measured of others, a page of it.
+    pub fn readings(&self, after: Option<NodeId>) -> Vec<Reading> {
+        self.gauges.readings(after)
     }
 
     /// Brings the metrics that are levels up to date.

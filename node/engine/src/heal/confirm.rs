@@ -153,7 +153,7 @@ impl<W: World> Engine<W> {
         let (Some(own), Some(partner)) = (own, partner) else {
             return Err(refuse(Reason::WrongEpoch, "this node is in no pair now"));
         };
-        if self.wishes.intent(&self.me).is_some()
+        if self.wishes.want(&self.me).is_some_and(|want| want.leaves())
             && self.has_signed_after(&own.pair, own.epoch).await?
         {
             return Err(refuse(Reason::WrongEpoch, "this node has left its pair"));

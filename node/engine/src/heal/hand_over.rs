@@ -9,10 +9,13 @@ use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Reason, Refusal};
 use defs_core::network::PairRecord;
 use defs_core::port::Clock;
+use defs_core::settings::Pairing;
+use defs_core::wish::Want;
 
 use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::sync::Brought;
+use crate::heal::wishes::is_of;
 use crate::refuse::refuse;
 
 /// Before a copy that broke off goes on.
@@ -33,20 +36,32 @@ pub(crate) enum Preparing {
 impl<W: World> Engine<W> {
     /// The epoch of which a member is to give its place to `node`, if it is still the newest.
     pub(crate) fn awaited_at(&self, node: &NodeId) -> Option<PairRecord> {
+        let (leaver, pair) = self.meant_for(node)?;
+        self.yields_to(&leaver, &pair).map(|_heir| pair)
+    }
+
+    /// Whose place `node` is to have, and the epoch of it if it is still the newest.
+    fn meant_for(&self, node: &NodeId) -> Option<(NodeId, PairRecord)> {
         self.wishes.places().into_iter().find_map(|(leaver, place)| {
             let known = self.membership.pair(&place.pair)?.record;
             let is_meant = place.to == *node
                 && known.epoch == place.epoch
                 && known.role_of(&leaver).is_some()
                 && known.role_of(node).is_none();
-            is_meant.then_some(known)
+            is_meant.then_some((leaver, known))
         })
     }
 
     /// Who is to have the place of `leaver` in the pair `own`.
     pub(crate) fn heir_of(&self, leaver: &NodeId, own: &PairRecord) -> Option<NodeId> {
-        let place = self.wishes.place(leaver)?;
-        (place.pair == own.pair && place.epoch == own.epoch).then_some(place.to)
+        let place = self.wishes.want(leaver)?.place()?;
+        is_of(&place, own).then_some(place.to)
+    }
+
+    /// The same where `leaver` is there to hand it over.
+    pub(crate) fn yields_to(&self, leaver: &NodeId, own: &PairRecord) -> Option<NodeId> {
+        let heir = self.heir_of(leaver, own);
+        heir.filter(|_| matches!(self.wishes.want(leaver), Some(Want::Yield(_))))
     }
 
     pub(crate) fn is_preparing(&self) -> bool {
@@ -84,7 +99,7 @@ impl<W: World> Engine<W> {
     /// One comparison with the member that stays; when it brings nothing more, this node is
     /// ready.
     async fn copy_for(&self, pair: &PairRecord) {
-        let leaves = |node: &NodeId| self.heir_of(node, pair) == Some(self.me);
+        let leaves = |node: &NodeId| self.yields_to(node, pair) == Some(self.me);
         let Some(stays) = pair.members.into_iter().find(|member| !leaves(member)) else { return };
         match self.compare(pair, stays).await {
             Ok(brought) => {
@@ -102,8 +117,17 @@ impl<W: World> Engine<W> {
 
     /// As a newcomer: whoever is to have a place takes it when it has what comes with it.
     pub(crate) fn may_take_place(&self, before: &PairRecord) -> Result<(), Refusal> {
-        let is_meant = self.awaited_at(&self.me).is_some_and(|awaited| awaited == *before);
-        if is_meant && self.preparing() != Preparing::Ready(before.pair, before.epoch) {
+        let meant = self.meant_for(&self.me).filter(|(_, pair)| pair == before);
+        let Some((leaver, _)) = meant else {
+            return match self.config.pairing {
+                Pairing::Own => Ok(()),
+                Pairing::Assigned => {
+                    Err(refuse(Reason::NotAllowed, "nobody has given this node that place"))
+                }
+            };
+        };
+        let is_ready = self.preparing() == Preparing::Ready(before.pair, before.epoch);
+        if self.yields_to(&leaver, before).is_some() && !is_ready {
             return Err(refuse(Reason::Busy, "this node still copies what the pair holds"));
         }
         Ok(())

@@ -11,6 +11,7 @@ use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
 use defs_core::network::{Activity, PairRecord, SignedPairRecord, WITNESSES_MAX};
 use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, StateKey};
+use defs_core::settings::Pairing;
 use defs_core::wish::Want;
 use defs_pairing::detector::Health;
 use defs_pairing::majority::Leave;
@@ -77,7 +78,7 @@ impl<W: World> Engine<W> {
         }
         let health = self.watch.health();
         let is_leaving = self.wishes.want(&partner) == Some(Want::Drain)
-            || self.heir_of(&partner, &own.record).is_some();
+            || self.yields_to(&partner, &own.record).is_some();
         let result = if health == Some(Health::Lost) || is_leaving {
             self.replace(&own.record, partner).await
         } else if health == Some(Health::Alive) {
@@ -221,8 +222,11 @@ impl<W: World> Engine<W> {
         Ok(Some(signed))
     }
 
-    /// Who takes the place of `lost`.
+    /// Who takes the place of `lost`, if that is for this node to choose.
     fn substitute(&self, lost: NodeId) -> Option<NodeId> {
+        if self.config.pairing == Pairing::Assigned {
+            return None;
+        }
         let timings = &self.config.timings;
         let (free, _) = self.membership.free(self.clock.elapsed(), timings.card_stale);
         let survivor = Survivor {
@@ -611,7 +615,7 @@ impl<W: World> Engine<W> {
             return Err(refuse(Reason::NotAllowed, "only the partner may propose that"));
         }
         let is_renewal = before.members == record.members;
-        let heir = self.heir_of(&self.me, before);
+        let heir = self.yields_to(&self.me, before);
         let is_wished = match record.partner_of(&caller) {
             Some(newcomer) if heir.is_some() => heir == Some(newcomer),
             _ => self.wishes.want(&self.me) == Some(Want::Drain),
@@ -648,7 +652,7 @@ impl<W: World> Engine<W> {
         if !is_renewal && !newcomer.as_ref().is_some_and(is_fit) {
             return Err(refuse(Reason::NotAllowed, "the new member is not free"));
         }
-        let is_wanted = self.wishes.intent(&gone).is_some();
+        let is_wanted = self.wishes.intent(&gone, before).is_some();
         let absent = self.tries.absent_for(&gone);
         // The member began to ask when it suspected: the witness has seen nearly as much.
         if is_wanted || absent >= self.config.timings.watch.replace_after() / 2 {

@@ -141,12 +141,12 @@ impl<W: World> Engine<W> {
 
     fn conclude(&self, own: Option<PairRecord>, standing: Standing, now: Duration) -> Vec<Change> {
         let partner = own.as_ref().and_then(|own| own.partner_of(&self.me));
-        let wish = partner.and_then(|partner| self.wishes.intent(&partner));
         let mut state = self.watch.lock();
         let (Some(own), Some(partner)) = (own, partner) else {
             state.partner = None;
             return Vec::new();
         };
+        let wish = self.wishes.intent(&partner, &own);
         let is_same = |one: &Watched| one.pair == own.pair && one.epoch == own.epoch;
         if !state.partner.as_ref().is_some_and(is_same) {
             let witnesses = own.witnesses.iter().copied().collect();

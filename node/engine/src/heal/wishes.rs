@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use defs_core::format::Format;
 use defs_core::ids::NodeId;
 use defs_core::message::Gossip;
+use defs_core::network::PairRecord;
 use defs_core::port::{Change, Disk, DiskError, Publish, StateKey, Verdict};
 use defs_core::statement::Statement;
-use defs_core::wish::{Place, SignedWish, Want};
+use defs_core::wish::{Forming, Place, SignedWish, Want};
 use defs_identity::verify_node;
 use defs_pairing::detector::Intent;
 
@@ -41,30 +42,32 @@ impl Wishes {
         self.lock().known.get(node).map(|signed| signed.wish.want)
     }
 
-    /// The place that `node` is to give to another.
-    pub(crate) fn place(&self, node: &NodeId) -> Option<Place> {
-        match self.want(node)? {
-            Want::Yield(place) => Some(place),
-            Want::Stay | Want::Drain | Want::Lost => None,
-        }
-    }
-
     /// All places that are to be given to others, and who has them.
     pub(crate) fn places(&self) -> Vec<(NodeId, Place)> {
         let state = self.lock();
-        let place = |(node, signed): (&NodeId, &SignedWish)| match signed.wish.want {
-            Want::Yield(place) => Some((*node, place)),
-            Want::Stay | Want::Drain | Want::Lost => None,
-        };
+        let place =
+            |(node, signed): (&NodeId, &SignedWish)| Some((*node, signed.wish.want.place()?));
         state.known.iter().filter_map(place).collect()
     }
 
-    /// As the failure detector takes it.
-    pub(crate) fn intent(&self, node: &NodeId) -> Option<Intent> {
+    /// All pairs that are to form, and their primaries.
+    pub(crate) fn forming(&self) -> Vec<(NodeId, Forming)> {
+        let state = self.lock();
+        let forming = |(node, signed): (&NodeId, &SignedWish)| match signed.wish.want {
+            Want::Form(forming) => Some((*node, forming)),
+            _ => None,
+        };
+        state.known.iter().filter_map(forming).collect()
+    }
+
+    /// As the failure detector of the pair `own` takes it: who is to be replaced is not waited
+    /// for, but has to be silent for others too.
+    pub(crate) fn intent(&self, node: &NodeId, own: &PairRecord) -> Option<Intent> {
         match self.want(node)? {
-            Want::Stay | Want::Yield(_) => None,
             Want::Drain => Some(Intent::Drain),
             Want::Lost => Some(Intent::Lost),
+            Want::Replace(place) => is_of(&place, own).then_some(Intent::Drain),
+            Want::Stay | Want::Yield(_) | Want::Form(_) => None,
         }
     }
 
@@ -84,6 +87,11 @@ impl Wishes {
         }
         is_news
     }
+}
+
+/// Whether `place` is in the present epoch of `pair`.
+pub(crate) fn is_of(place: &Place, pair: &PairRecord) -> bool {
+    place.pair == pair.pair && place.epoch == pair.epoch
 }
 
 fn key(node: &NodeId) -> StateKey {

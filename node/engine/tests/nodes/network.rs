@@ -16,6 +16,7 @@ use defs_core::network::{
 };
 use defs_core::port::{Clock as _, Peers, Randomness, Reply, Service as _, Verdict};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
+use defs_core::settings::Pairing;
 use defs_core::statement::{Lock, Operations, Session, Signed, Statement as _};
 use defs_core::stripe::{ShardHead, StripeDescriptor};
 use defs_core::wish::{SignedWish, Want, Wish};
@@ -73,6 +74,8 @@ pub(crate) struct Net {
     pub(crate) clock: TestClock,
     tasks: TaskTracker,
     timings: Timings,
+    /// Of nodes that are started from now on.
+    pub(crate) pairing: Pairing,
 }
 
 impl Net {
@@ -97,6 +100,19 @@ impl Net {
         net
     }
 
+    /// `count` nodes that are in pairs as they are told only, and know each other.
+    pub(crate) async fn assigned(count: u8, timings: Timings) -> Self {
+        let mut net = Self { pairing: Pairing::Assigned, ..Self::empty(timings) };
+        for seed in 1..=count {
+            net.start(seed, Arc::new(MemoryDisk::new(CAPACITY, net.network))).await;
+        }
+        net.until("all know each other", |net| {
+            net.nodes.values().all(|node| node.engine.table().cards.len() == usize::from(count))
+        })
+        .await;
+        net
+    }
+
     pub(crate) fn empty(timings: Timings) -> Self {
         let invite = SecretKey::from_seed(&[0xfe; 32]);
         let genesis = Genesis { random: [9; 32], invite_key: invite.public().to_bytes() };
@@ -109,6 +125,7 @@ impl Net {
             clock: TestClock::new(),
             tasks: TaskTracker::new(),
             timings,
+            pairing: Pairing::Own,
         }
     }
 
@@ -133,6 +150,7 @@ impl Net {
             admission: self.invite.sign(&admission).0,
             labels,
             timings: self.timings,
+            pairing: self.pairing,
             repair_rate: u64::MAX,
         };
         let random = TestRandom(id, AtomicU64::default());

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use defs_codec::SealedStripe;
+use defs_core::body::Body;
 use defs_core::ids::{Epoch, NodeId, ShardIndex};
 use defs_core::message::{KeepStripe, Reason, Request, Response, ShardKey};
-use defs_core::network::{Labels, PairRecord};
-use defs_core::port::Disk as _;
+use defs_core::network::{Labels, PairRecord, SignedPairRecord};
+use defs_core::port::{Disk as _, Peers as _};
 use defs_core::record::Content;
 use defs_core::statement::{Commit, Tombstone};
 use defs_core::wish::{Place, Want};
@@ -222,7 +223,7 @@ async fn nobody_leaves_without_a_persons_word_for_just_this() {
         let request = Request::CopyRecords { pair: pair.pair, epoch: pair.epoch, keys: vec![] };
         let peers = net.net.peers(node);
         async move {
-            let body = defs_core::body::Body::empty();
+            let body = Body::empty();
             let answer = defs_core::port::Peers::call(&peers, stays, request, body).await;
             answer.map(|reply| reply.response).map_err(|error| error.refusal().unwrap().clone())
         }
@@ -231,6 +232,29 @@ async fn nobody_leaves_without_a_persons_word_for_just_this() {
     assert_eq!(ask(other).await, Ok(Response::Records(vec![])));
     net.wish(&stays, leaves, Want::Stay);
     assert_eq!(reason(ask(other).await), Reason::NotAllowed, "it was taken back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_signed_its_place_away_says_nothing_of_records_any_more() {
+    let net = Net::timed(6, timings()).await;
+    let (owner, pair) = (net.owner(77), net.pairs().remove(0));
+    let (stays, leaves, joins) = (pair.primary(), pair.mirror(), net.pairs()[1].primary());
+    let record = owner.record(1, 1, Content::Sealed(vec![7; 100]), &[pair.pair]);
+    let keys = vec![record.key];
+    owner.write(&owner.sign(record), &pair).await.unwrap();
+    let read = || owner.ask(leaves, Request::ReadRecords { keys: keys.clone() });
+    assert!(matches!(read().await, Ok(Response::Records(_))));
+    // To a member of another pair: nothing goes on by itself.
+    net.wish(&leaves, leaves, yields(&pair, joins));
+    let (epoch, previous) = (Epoch(2), Some(pair.digest()));
+    let record = PairRecord { epoch, members: [stays, joins], previous, ..pair.clone() };
+    let witnesses = pair.witnesses.iter().copied().filter(|witness| *witness != joins).collect();
+    let record = PairRecord { witnesses, ..record };
+    let proposal = Box::new(SignedPairRecord { record, signatures: vec![] });
+    let partner = net.net.peers(stays);
+    let asked = partner.call(leaves, Request::Propose(proposal), Body::empty());
+    assert!(matches!(asked.await.unwrap().response, Response::Pair(_)), "it signs");
+    assert_eq!(reason(read().await), Reason::WrongEpoch, "the next epoch may have begun");
 }
 
 #[tokio::test(start_paused = true)]
