@@ -37,7 +37,7 @@ pub use process::{LogFormat, LogLevel, NodeProcess};
 pub use repair::Repair;
 pub use scheduling::Scheduling;
 pub use security::{IssuerRef, Security, Tls, TlsMode};
-pub use settings::CAPACITY_PERCENT;
+pub use settings::{CAPACITY_PERCENT, Given};
 pub use status::DefsClusterStatus;
 pub use storage::{Retention, Storage, WhenDeleted};
 pub use topology::{Hard, REGION_KEY, Topology, ZONE_KEY};

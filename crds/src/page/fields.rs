@@ -10,8 +10,8 @@ const HEAD: &str = "\
 
 <!-- Generated from the types in `crds/src` by `make pages`; a test compares the two. -->
 
-Sizes are texts such as `512Ki`, `64Mi`, `1.5Gi` or `2G`; times are texts such as `250ms`, `5s`, `10m` or `1h`. Fields
-\"as of a pod\" are those of Kubernetes. What is **required** has no default; what has neither may be left out.
+Sizes are texts such as `512Ki`, `64Mi`, `1.5Gi` or `2G`; times are texts such as `250ms`, `5s`, `10m` or `1h`; a
+ratio is a text of `\"0\"` to `\"1\"`. Fields \"as of a pod\" are those of Kubernetes. What is **required** has no default; what has neither may be left out.
 Conditions and their reasons: [reasons.md](reasons.md).
 ";
 
@@ -38,21 +38,21 @@ fn section(crd: &CustomResourceDefinition) -> String {
     let said = schema.get("description").and_then(Value::as_str).unwrap_or_default();
     let short = names.short_names.iter().flatten().map(|name| format!("`{name}`"));
     let mut page =
-        format!("\n# {} ({})\n{said}\n", names.kind, short.collect::<Vec<_>>().join(", "));
+        format!("\n## {} ({})\n{said}\n", names.kind, short.collect::<Vec<_>>().join(", "));
     for part in ["spec", "status"] {
         let Some(Value::Object(fields)) = schema.get("properties").and_then(|all| all.get(part))
         else {
             continue;
         };
         page.push_str(&format!(
-            "\n## {}.{part}\n| field | type | default | bounds | meaning |\n|---|---|---|---|---|\n",
+            "\n### {}.{part}\n| field | type | default | bounds | meaning |\n|---|---|---|---|---|\n",
             names.kind
         ));
         let mut rows = Vec::new();
         collect("", fields, &mut rows);
         page.extend(rows.iter().map(line));
-        page.push_str(&rules_of("", fields));
     }
+    page.push_str(&rules_of(&schema));
     page
 }
 
@@ -144,7 +144,9 @@ fn bounds(schema: &Map<String, Value>) -> String {
     if let (true, Some(most)) = (is_free, number("maxLength")) {
         said.push(format!("at most {most} characters"));
     }
-    said.extend(messages(schema).filter(|_| text(schema, "type") != "object"));
+    if text(schema, "type") != "object" {
+        said.extend(messages(schema).map(|said| said.trim_start_matches("must be ").to_owned()));
+    }
     said.join("; ")
 }
 
@@ -160,12 +162,12 @@ fn messages(schema: &Map<String, Value>) -> impl Iterator<Item = String> {
 }
 
 /// The rules in which several fields meet.
-fn rules_of(path: &str, schema: &Map<String, Value>) -> String {
+fn rules_of(schema: &Map<String, Value>) -> String {
     let mut rules = Vec::new();
-    gather(path, schema, &mut rules);
+    gather("", schema, &mut rules);
     let mut said = String::new();
     if !rules.is_empty() {
-        said.push_str("\nRules in which several fields meet:\n");
+        said.push_str("\nWhat else must hold:\n");
     }
     for rule in rules {
         said.push_str(&format!("- {rule}\n"));

@@ -1,6 +1,6 @@
 //! What the API server demands of every schema, and what people do.
 
-use kube::core::cel::{ScopeContext, analyze_rule, compile_schema};
+use kube::core::cel::{compile_schema, estimate_rule_cost};
 use kube::{CustomResourceExt, Resource};
 use serde_json::{Value, json};
 
@@ -106,13 +106,13 @@ fn words_are_explained_where_they_are_chosen() {
 }
 
 #[test]
-fn rules_cost_little_and_read_only_the_object() {
+fn no_rule_costs_more_than_the_api_server_allows() {
     for schema in schemas() {
         walk(&schema, "", &mut |path, schema| {
             let compiled = compile_schema(schema);
             for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
                 let rule = rule["rule"].as_str().unwrap();
-                let warnings = analyze_rule(rule, &compiled, ScopeContext::CrdValidation);
+                let warnings = estimate_rule_cost(rule, &compiled);
                 assert!(warnings.is_empty(), "{path}: {rule}: {warnings:?}");
             }
         });
