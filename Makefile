@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test lint fmt pages doc bench bench-parts e2e kills sim clean
+.PHONY: help bootstrap build demo test lint fmt pages crds doc bench bench-parts e2e kills sim clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,8 @@ fmt: ## format all Rust code
 
 pages: ## write the documentation's pages that are made from the code
 	cargo run --release --package defs-tidy --bin write-pages
+
+crds: pages ## write the CRDs of the chart, and their reference
 
 doc: pages ## those, and the crates' own documentation
 	cargo doc --workspace --release --no-deps

@@ -20,6 +20,7 @@ use crate::size::Size;
 
 pub use choice::{LogFormat, LogLevel, Pairing};
 pub use error::SettingError;
+pub use kind::time;
 pub use page::markdown;
 pub use table::{Setting, Side, table};
 

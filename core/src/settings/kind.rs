@@ -147,8 +147,9 @@ fn permille(text: &str) -> Option<u32> {
     Some(value).filter(|value| *value <= 1000)
 }
 
-/// A whole number and a unit: `250ms`, `5s`, `10m`, `1h`.
-fn time(text: &str) -> Option<Duration> {
+/// Reads a time as settings write it, a whole number and a unit: `250ms`, `5s`, `10m`, `1h`.
+#[must_use]
+pub fn time(text: &str) -> Option<Duration> {
     let split = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
     let milliseconds = match unit.trim() {

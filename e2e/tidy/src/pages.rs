@@ -1,4 +1,4 @@
-//! The pages of the documentation that are made from the code, whole or in part.
+//! The pages of the documentation and the CRDs, which are made from the code, whole or in part.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ const ARCHITECTURE: &str = "docs/architecture.md";
 #[derive(Debug)]
 pub struct Page {
     /// From the repository's root.
-    pub path: &'static str,
+    pub path: String,
     /// What it must say.
     pub text: String,
 }
@@ -27,11 +27,17 @@ pub fn all(root: &Path) -> io::Result<Vec<Page>> {
     let architecture = std::fs::read_to_string(root.join(ARCHITECTURE))?;
     let architecture = diagrams::drawn(&architecture)
         .map_err(|missing| io::Error::other(format!("{ARCHITECTURE}: {missing}")))?;
-    Ok(vec![
-        Page { path: "docs/settings.md", text: defs_core::settings::markdown() },
-        Page { path: "docs/metrics.md", text: metrics },
-        Page { path: ARCHITECTURE, text: architecture },
-    ])
+    let page = |path: &str, text: String| Page { path: path.to_owned(), text };
+    let crds = defs_crds::manifests().map_err(io::Error::other)?;
+    let crds = crds.into_iter().map(|crd| Page { path: crd.path, text: crd.text });
+    let pages = [
+        page("docs/settings.md", defs_core::settings::markdown()),
+        page("docs/metrics.md", metrics),
+        page("docs/crds.md", defs_crds::page::fields()),
+        page("docs/reasons.md", defs_crds::page::reasons()),
+        page(ARCHITECTURE, architecture),
+    ];
+    Ok(pages.into_iter().chain(crds).collect())
 }
 
 #[cfg(test)]
@@ -42,7 +48,7 @@ mod tests {
     #[test]
     fn generated_pages_say_what_the_code_says() {
         for page in all(root()).unwrap() {
-            let written = std::fs::read_to_string(root().join(page.path)).unwrap_or_default();
+            let written = std::fs::read_to_string(root().join(&page.path)).unwrap_or_default();
             assert!(written == page.text, "{} is out of date: run `make pages`", page.path);
         }
     }

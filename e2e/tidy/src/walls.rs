@@ -11,6 +11,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("defs-identity", &["defs-core"]),
     ("defs-pairing", &["defs-core"]),
     ("defs-wire", &["defs-core"]),
+    // What people write for Kubernetes, and no client of it.
+    ("defs-crds", &["defs-core"]),
     ("defs-telemetry", &["defs-core"]),
     ("defs-launch", &["defs-core", "defs-telemetry"]),
     ("defs-port-suite", &["defs-core"]),
@@ -75,7 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("defs-e2e", &["defs-core", "defs-identity", "defs-wire"]),
-    ("defs-tidy", &["defs-core", "defs-telemetry"]),
+    ("defs-tidy", &["defs-core", "defs-crds", "defs-telemetry"]),
 ];
 
 /// Outside crates that one crate wraps for everybody else.
