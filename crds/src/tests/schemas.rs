@@ -88,7 +88,7 @@ fn every_field_is_explained_in_whole_sentences() {
         let is_embedded = path.split(['.', '[']).rev().skip(1).any(|part| embedded.contains(&part));
         let is_entry = path.is_empty() || path.ends_with("[]") || is_embedded;
         let said = schema["description"].as_str().unwrap_or_default();
-        !is_entry && !(said.ends_with('.') && !said.contains('\n'))
+        !is_entry && (said.contains('\n') || !said.ends_with('.'))
     });
     assert_eq!(silent, [""; 0]);
 }

@@ -91,6 +91,8 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["defs-codec", "defs-identity"]),
     ("vsss-rs", &["defs-codec"]),
     ("prometheus-client", &["defs-telemetry"]),
+    ("kube", &["defs-crds"]),
+    ("k8s-openapi", &["defs-crds"]),
 ];
 
 #[test]
