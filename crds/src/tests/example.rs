@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::verdict::problems;
-use super::{messages, schema_of};
+use super::{messages, read, schema_of};
 use crate::DefsCluster;
 
 const EXAMPLE: &str = include_str!("../../../examples/cluster.yaml");
@@ -13,7 +13,7 @@ fn the_example_is_eight_lines_that_the_api_server_takes() {
     assert_eq!(EXAMPLE.lines().count(), 8);
     let object: Value = serde_saphyr::from_str(EXAMPLE).unwrap();
     assert_eq!(problems(&schema_of::<DefsCluster>(), &object), []);
-    let cluster: DefsCluster = serde_saphyr::from_str(EXAMPLE).unwrap();
+    let cluster: DefsCluster = read(object.clone());
     assert_eq!(messages(cluster.validate_cel()), [""; 0]);
     assert_eq!((cluster.spec.replicas, cluster.spec.pairs()), (6, 3));
     assert_eq!(object["apiVersion"], json!(crate::names::API_VERSION));
@@ -23,6 +23,6 @@ fn the_example_is_eight_lines_that_the_api_server_takes() {
 fn what_is_left_out_is_what_the_schema_says() {
     let object: Value = serde_saphyr::from_str(EXAMPLE).unwrap();
     let filled = kube::core::cel::apply_defaults(&schema_of::<DefsCluster>(), &object);
-    let read: DefsCluster = serde_json::from_value(object).unwrap();
-    assert_eq!(serde_json::to_value(read).unwrap()["spec"], filled["spec"]);
+    let cluster: DefsCluster = read(object);
+    assert_eq!(serde_json::to_value(cluster).unwrap()["spec"], filled["spec"]);
 }
