@@ -76,6 +76,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("defs-e2e", &["defs-core", "defs-identity", "defs-wire"]),
     ("defs-tidy", &["defs-core", "defs-telemetry"]),
+    // It packs what others built.
+    ("defs-images", &[]),
 ];
 
 /// Outside crates that one crate wraps for everybody else.
@@ -89,6 +91,8 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["defs-codec", "defs-identity"]),
     ("vsss-rs", &["defs-codec"]),
     ("prometheus-client", &["defs-telemetry"]),
+    ("object", &["defs-images"]),
+    ("tar", &["defs-images"]),
 ];
 
 #[test]
