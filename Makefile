@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test lint fmt pages crds doc bench bench-parts e2e kills sim clean
+.PHONY: help bootstrap build demo test lint fmt pages crds doc bench bench-parts e2e kills sim images cluster-up cluster-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,16 @@ ifdef SEED
 else
 	$(BIN)/defs-sim run --seeds $(or $(SEEDS),300) --from $(FROM) --jobs 2 --results $(RESULTS)
 endif
+
+# IMAGES takes options: make images IMAGES="--tag 0.2.0 --revision $$(git rev-parse HEAD)"
+images: build ## container images, in out/images; no container engine needed
+	$(BIN)/defs-images --binaries $(BIN) $(IMAGES)
+
+cluster-up: ## a real Kubernetes on this machine, for tests; needs root. NODES=3 says how many
+	e2e/local-cluster/cluster up $(NODES)
+
+cluster-down: ## stop it and remove all that it left
+	e2e/local-cluster/cluster down
 
 clean: ## remove what was built
 	cargo clean

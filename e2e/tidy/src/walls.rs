@@ -78,6 +78,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("defs-e2e", &["defs-core", "defs-identity", "defs-wire"]),
     ("defs-tidy", &["defs-core", "defs-crds", "defs-telemetry"]),
+    // It packs what others built.
+    ("defs-images", &[]),
 ];
 
 /// Outside crates that one crate wraps for everybody else.
@@ -93,6 +95,8 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("prometheus-client", &["defs-telemetry"]),
     ("kube", &["defs-crds"]),
     ("k8s-openapi", &["defs-crds"]),
+    ("object", &["defs-images"]),
+    ("tar", &["defs-images"]),
 ];
 
 #[test]
