@@ -24,10 +24,11 @@ pub(crate) struct Program {
 /// All images.
 pub(crate) const IMAGES: &[Image] = &[Image {
     name: "defs",
-    title: "DeFS storage node, and the owner's command",
+    title: "DeFS storage node, the operator that runs them, and the owner's command",
     programs: &[
         Program { name: "defs-node", package: "defs-node" },
         Program { name: "defs", package: "defs-cli" },
+        Program { name: "defs-operator", package: "defs-operator" },
     ],
 }];
 

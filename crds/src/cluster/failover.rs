@@ -12,9 +12,8 @@ use crate::rules::{rule, time_within};
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct Failover {
-    /// How often the operator asks each node how it is. The nodes' own heartbeats come three
-    /// times in `suspectAfter`.
-    #[schemars(extend("x-kubernetes-validations" = time_within("100ms", "5m")))]
+    /// Between two heartbeats of the nodes of a pair.
+    #[schemars(extend("x-kubernetes-validations" = time_within("100ms", "1m")))]
     pub heartbeat: Interval,
     /// Silence after which a node is suspected: reads go to its partner, and the pair takes nothing
     /// new.

@@ -28,6 +28,7 @@ impl DefsClusterSpec {
             ("dialTimeout", process.dial_timeout.to_string()),
             ("logLevel", level.to_string()),
             ("logFormat", format.to_string()),
+            ("heartbeat", failover.heartbeat.to_string()),
             ("suspectAfter", failover.suspect_after.to_string()),
             ("failAfter", failover.fail_after.to_string()),
             ("replaceAfter", failover.replace_after.to_string()),

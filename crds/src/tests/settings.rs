@@ -40,6 +40,7 @@ fn fields() -> Vec<Field> {
         field("workers", json!({ "node": { "workers": 2 } }), "2"),
         field("logLevel", json!({ "node": { "logLevel": "Debug" } }), "debug"),
         field("logFormat", json!({ "node": { "logFormat": "Json" } }), "json"),
+        field("heartbeat", json!({ "failover": { "heartbeat": "1s" } }), "1s"),
         field("suspectAfter", json!({ "failover": { "suspectAfter": "3s" } }), "3s"),
         field("failAfter", json!({ "failover": { "failAfter": "20s" } }), "20s"),
         field("replaceAfter", json!({ "failover": { "replaceAfter": "1h" } }), "1h"),
@@ -90,8 +91,8 @@ fn numbers_of_shards_are_told_only_in_the_mode_that_uses_them() {
 
 #[test]
 fn defaults_are_those_of_the_settings() {
-    // They follow from the volume, and from there being a probe.
-    let own = ["capacity", "statusPort"];
+    // They follow from the volume, from there being a probe, and from suspectAfter.
+    let own = ["capacity", "statusPort", "heartbeat"];
     let told = given(&json!({ "erasure": { "mode": "RsSize" } }));
     let ratio = given(&json!({})).into_iter().filter(|(name, _)| *name == "parityRatio");
     for (name, value) in told.into_iter().chain(ratio) {
@@ -140,6 +141,7 @@ fn bounds_of_texts_are_those_of_the_settings() {
     ];
     for (path, setting) in [
         ("node.dialTimeout", "dialTimeout"),
+        ("failover.heartbeat", "heartbeat"),
         ("failover.suspectAfter", "suspectAfter"),
         ("failover.failAfter", "failAfter"),
         ("failover.replaceAfter", "replaceAfter"),

@@ -63,6 +63,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "defs-wire",
         ],
     ),
+    (
+        "defs-operator",
+        &["defs-core", "defs-crds", "defs-identity", "defs-launch", "defs-pairing", "defs-wire"],
+    ),
     // Both sides in one process, over ports in memory.
     (
         "defs-sim",
@@ -93,8 +97,8 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["defs-codec", "defs-identity"]),
     ("vsss-rs", &["defs-codec"]),
     ("prometheus-client", &["defs-telemetry"]),
-    ("kube", &["defs-crds"]),
-    ("k8s-openapi", &["defs-crds"]),
+    ("kube", &["defs-crds", "defs-operator"]),
+    ("k8s-openapi", &["defs-crds", "defs-operator"]),
     ("object", &["defs-images"]),
     ("tar", &["defs-images"]),
 ];

@@ -1,0 +1,375 @@
+//! The operator's connections to nodes: one task a node keeps one open, admits the node when it
+//! asks to be, and keeps what it says of itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use defs_core::format::Format;
+use defs_core::ids::NodeId;
+use defs_core::network::Admission;
+use defs_core::statement::Statement;
+use defs_core::wish::{SignedWish, Want, Wish};
+use defs_crds::cluster::status::bucket;
+use defs_wire::admin as pb;
+use defs_wire::admin::admin_client::AdminClient;
+use defs_wire::admin::enrolment_client::EnrolmentClient;
+use kube::runtime::reflector::ObjectRef;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Status};
+
+use crate::authority::{Authority, NetworkKeys};
+use defs_crds::{DefsCluster, DefsNode};
+
+/// A node tells how it is every ten seconds: one that is silent for longer has gone.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
+
+/// How long one exchange may take.
+const CALL_WITHIN: Duration = Duration::from_secs(5);
+
+/// Between two tries to reach a node.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Nodes that hear each wish: they tell the others.
+const TOLD: usize = 3;
+
+/// Objects that wait to be looked at. Beyond that they are looked at in their turn.
+const NEWS_MAX: usize = 4096;
+
+/// Of which node, by the names of its objects.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AgentKey {
+    pub(crate) namespace: String,
+    pub(crate) cluster: String,
+    pub(crate) node: String,
+}
+
+/// Where a node is, and where its machine stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// `IP:port` of its admin API.
+    pub(crate) address: String,
+    /// The name in its certificate.
+    pub(crate) name: String,
+    /// Of its machine; empty where that has none.
+    pub(crate) zone: String,
+    /// Of its machine; empty where that has none.
+    pub(crate) region: String,
+}
+
+/// By what the operator is known to a cluster's nodes.
+pub(crate) struct Credentials {
+    pub(crate) authority: Authority,
+    pub(crate) network: NetworkKeys,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// What it said last.
+    pub(crate) report: Option<Arc<pb::Report>>,
+    /// When that was.
+    pub(crate) heard: Option<Instant>,
+    /// Why it isn't heard now.
+    pub(crate) problem: Option<String>,
+}
+
+impl Known {
+    /// Whether it was heard lately.
+    pub(crate) fn is_heard(&self, now: Instant) -> bool {
+        self.problem.is_none()
+            && self.heard.is_some_and(|heard| now.duration_since(heard) < SILENT_AFTER)
+    }
+}
+
+struct Agent {
+    target: Target,
+    stop: CancellationToken,
+    known: Known,
+    channel: Option<Channel>,
+}
+
+/// Why a node isn't heard.
+#[derive(Debug, Error)]
+enum AgentError {
+    #[error("the certificates can't be used: {0}")]
+    Certificates(String),
+    #[error("no connection: {0}")]
+    Connect(#[source] tonic::transport::Error),
+    #[error("refused: {}", .0.message())]
+    Refused(#[from] Status),
+    #[error("it is a node of network {0}")]
+    OtherNetwork(String),
+    #[error("its id can't be read")]
+    NoId,
+    #[error("no word within {SILENT_AFTER:?}")]
+    Silent,
+}
+
+/// All connections.
+#[derive(Clone)]
+pub(crate) struct Agents(Arc<Shared>);
+
+struct Shared {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    agents: Mutex<BTreeMap<AgentKey, Agent>>,
+    nodes: mpsc::Sender<ObjectRef<DefsNode>>,
+    clusters: mpsc::Sender<ObjectRef<DefsCluster>>,
+    members: mpsc::Sender<AgentKey>,
+}
+
+/// Which objects are to be looked at since a node said something.
+pub(crate) struct News {
+    pub(crate) nodes: mpsc::Receiver<ObjectRef<DefsNode>>,
+    pub(crate) clusters: mpsc::Receiver<ObjectRef<DefsCluster>>,
+    /// Nodes whose pairs are to be looked at.
+    pub(crate) members: mpsc::Receiver<AgentKey>,
+}
+
+impl Agents {
+    pub(crate) fn new(tasks: &TaskTracker, stop: &CancellationToken) -> (Self, News) {
+        let (nodes, node_news) = mpsc::channel(NEWS_MAX);
+        let (clusters, cluster_news) = mpsc::channel(NEWS_MAX);
+        let (members, member_news) = mpsc::channel(NEWS_MAX);
+        let (tasks, stop) = (tasks.clone(), stop.clone());
+        let shared = Shared { tasks, stop, agents: Mutex::default(), nodes, clusters, members };
+        let news = News { nodes: node_news, clusters: cluster_news, members: member_news };
+        (Self(Arc::new(shared)), news)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentKey, Agent>> {
+        self.0.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a connection to the node from now on. Nothing changes if it is there already.
+    pub(crate) fn follow(&self, key: &AgentKey, target: Target, by: &Arc<Credentials>) {
+        let mut agents = self.lock();
+        let known = match agents.get(key) {
+            Some(agent) if agent.target == target => return,
+            Some(agent) => {
+                agent.stop.cancel();
+                agent.known.clone()
+            }
+            None => Known::default(),
+        };
+        let stop = self.0.stop.child_token();
+        let agent = Agent { target: target.clone(), stop: stop.clone(), known, channel: None };
+        agents.insert(key.clone(), agent);
+        drop(agents);
+        let (agents, key, by) = (self.clone(), key.clone(), Arc::clone(by));
+        self.0.tasks.spawn(stop.run_until_cancelled_owned(async move {
+            loop {
+                let ended = agents.session(&key, &target, &by).await;
+                let problem = ended.err().map(|error| error.to_string());
+                agents.note(&key, &target, problem);
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        }));
+    }
+
+    /// Closes the connection to a node that has no pod now; what it said last stays known.
+    pub(crate) fn lose(&self, key: &AgentKey, why: &str) {
+        if let Some(agent) = self.lock().get_mut(key) {
+            agent.stop.cancel();
+            agent.target.address = String::new();
+            agent.known.problem = Some(why.to_owned());
+            agent.channel = None;
+        }
+    }
+
+    /// Forgets a node.
+    pub(crate) fn forget(&self, key: &AgentKey) {
+        if let Some(agent) = self.lock().remove(key) {
+            agent.stop.cancel();
+        }
+    }
+
+    /// What is known of a node.
+    pub(crate) fn known(&self, key: &AgentKey) -> Known {
+        self.lock().get(key).map(|agent| agent.known.clone()).unwrap_or_default()
+    }
+
+    /// Says `want` of `node` to the network of a cluster, by nodes that are heard. How many have
+    /// taken it.
+    pub(crate) async fn say(
+        &self,
+        (namespace, cluster): (&str, &str),
+        by: &Credentials,
+        node: NodeId,
+        want: Want,
+    ) -> usize {
+        let sequence = unix_millis();
+        let wish = Wish { node, want, sequence };
+        let signature = by.network.invite.sign(&wish.statement(&by.network.genesis.network())).0;
+        let request = pb::TakeWishRequest { wish: SignedWish { wish, signature }.encode() };
+        let now = Instant::now();
+        let channels: Vec<_> = {
+            let agents = self.lock();
+            let theirs = agents.iter().filter(|(key, agent)| {
+                key.namespace == namespace && key.cluster == cluster && agent.known.is_heard(now)
+            });
+            theirs.filter_map(|(_, agent)| agent.channel.clone()).take(TOLD).collect()
+        };
+        let telling = channels.into_iter().map(|channel| {
+            let request = request.clone();
+            async move {
+                let mut admin = AdminClient::new(channel);
+                let told = timeout(CALL_WITHIN, admin.take_wish(request)).await;
+                matches!(told, Ok(Ok(_)))
+            }
+        });
+        let taken = futures::future::join_all(telling).await.into_iter().filter(|it| *it).count();
+        tracing::info!(%node, %want, taken, "said to the network");
+        taken
+    }
+
+    /// One connection, as long as it lasts.
+    async fn session(
+        &self,
+        key: &AgentKey,
+        target: &Target,
+        by: &Credentials,
+    ) -> Result<(), AgentError> {
+        let channel = connect(target, by).await?;
+        let mut admin = AdminClient::new(channel.clone());
+        let mut reports = match timeout(CALL_WITHIN, admin.watch(pb::WatchRequest {})).await {
+            Ok(Ok(reports)) => reports.into_inner(),
+            Ok(Err(status)) if status.code() == Code::Unimplemented => {
+                return admit(channel, target, by).await;
+            }
+            Ok(Err(status)) => return Err(status.into()),
+            Err(_elapsed) => return Err(AgentError::Silent),
+        };
+        let network = by.network.genesis.network().full();
+        loop {
+            let report = timeout(SILENT_AFTER, reports.message()).await;
+            let Some(report) = report.map_err(|_elapsed| AgentError::Silent)?? else {
+                return Ok(());
+            };
+            let said = report.status.as_ref().map(|status| status.network_id.clone());
+            if said.as_ref() != Some(&network) {
+                return Err(AgentError::OtherNetwork(said.unwrap_or_default()));
+            }
+            self.heard(key, target, report, &channel);
+        }
+    }
+
+    fn heard(&self, key: &AgentKey, target: &Target, report: pb::Report, channel: &Channel) {
+        let is_news = {
+            let mut agents = self.lock();
+            let Some(agent) = agents.get_mut(key).filter(|agent| agent.target == *target) else {
+                return;
+            };
+            let before = agent.known.report.replace(Arc::new(report));
+            let was_silent = agent.known.problem.take().is_some() || agent.channel.is_none();
+            agent.known.heard = Some(Instant::now());
+            agent.channel = Some(channel.clone());
+            let after = agent.known.report.as_deref();
+            was_silent || before.as_deref().map(telling) != after.map(telling)
+        };
+        if is_news {
+            self.tell(key);
+        }
+    }
+
+    fn note(&self, key: &AgentKey, target: &Target, problem: Option<String>) {
+        let problem = problem.unwrap_or_else(|| "it has closed the connection".to_owned());
+        {
+            let mut agents = self.lock();
+            let Some(agent) = agents.get_mut(key).filter(|agent| agent.target == *target) else {
+                return;
+            };
+            agent.channel = None;
+            if agent.known.problem.replace(problem.clone()).is_some() {
+                return;
+            }
+        }
+        tracing::info!(node = key.node, problem, "a node is not heard");
+        self.tell(key);
+    }
+
+    /// A full queue is no loss: all objects are looked at now and then.
+    fn tell(&self, key: &AgentKey) {
+        let node = ObjectRef::new(&key.node).within(&key.namespace);
+        let cluster = ObjectRef::new(&key.cluster).within(&key.namespace);
+        let told = [
+            self.0.nodes.try_send(node).is_ok(),
+            self.0.clusters.try_send(cluster).is_ok(),
+            self.0.members.try_send(key.clone()).is_ok(),
+        ];
+        if told != [true; 3] {
+            tracing::debug!(node = key.node, "too much news");
+        }
+    }
+}
+
+/// What of a report objects are written by: not what grows with every second and every file.
+fn telling(report: &pb::Report) -> impl PartialEq + use<> {
+    let status = report.status.clone().map(|status| pb::StatusResponse {
+        uptime_ms: 0,
+        used_bytes: bucket(status.used_bytes),
+        shards: 0,
+        records: 0,
+        peers: 0,
+        ..status
+    });
+    let card = report.card.clone().map(|card| pb::NodeCard {
+        sequence: 0,
+        used_bytes: bucket(card.used_bytes),
+        ..card
+    });
+    let healing = report.healing.as_ref().map(|healing| {
+        let lost: Vec<_> = healing.lost_pairs.iter().map(|it| it.pair_id.clone()).collect();
+        (healing.syncing, healing.may_heal, healing.queued == 0, lost)
+    });
+    (status, card, report.pair.clone(), report.partner_health.clone(), healing)
+}
+
+async fn connect(target: &Target, by: &Credentials) -> Result<Channel, AgentError> {
+    let caller = by.authority.caller(std::time::SystemTime::now());
+    let caller = caller.map_err(|error| AgentError::Certificates(error.to_string()))?;
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(by.authority.certificate()))
+        .identity(Identity::from_pem(caller.certificate, caller.key.as_str()))
+        .domain_name(&target.name);
+    let endpoint = Endpoint::from_shared(format!("https://{}", target.address))
+        .and_then(|endpoint| endpoint.tls_config(tls))
+        .map_err(|error| AgentError::Certificates(error.to_string()))?;
+    endpoint
+        .connect_timeout(CALL_WITHIN)
+        .http2_keep_alive_interval(CALL_WITHIN)
+        .keep_alive_timeout(CALL_WITHIN)
+        .connect()
+        .await
+        .map_err(AgentError::Connect)
+}
+
+/// Makes a node a member of the network. It goes on by itself then.
+async fn admit(channel: Channel, target: &Target, by: &Credentials) -> Result<(), AgentError> {
+    let mut enrolment = EnrolmentClient::new(channel);
+    let asked = timeout(CALL_WITHIN, enrolment.identify(pb::IdentifyRequest {})).await;
+    let asks = asked.map_err(|_elapsed| AgentError::Silent)??.into_inner();
+    let network = by.network.genesis.network();
+    if asks.network_id != network.full() {
+        return Err(AgentError::OtherNetwork(asks.network_id));
+    }
+    let node: NodeId = asks.node_id.parse().map_err(|_malformed| AgentError::NoId)?;
+    let signature = by.network.invite.sign(&Admission { node }.statement(&network)).0.to_vec();
+    let (zone, region) = (target.zone.clone(), target.region.clone());
+    let request = pb::AdmitRequest { signature, zone, region };
+    let admitted = timeout(CALL_WITHIN, enrolment.admit(request)).await;
+    admitted.map_err(|_elapsed| AgentError::Silent)??;
+    tracing::info!(%node, name = target.name, "admitted");
+    Ok(())
+}
+
+fn unix_millis() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

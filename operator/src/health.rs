@@ -1,0 +1,68 @@
+//! Health for the kubelet: alive as long as it answers, ready when it has reached the API
+//! server. Metrics at the same port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What the kubelet asks.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    ready: AtomicBool,
+    leads: AtomicBool,
+}
+
+impl Health {
+    /// It has reached the API server.
+    pub(crate) fn is_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// It is the leader.
+    pub(crate) fn leads(&self) {
+        self.leads.store(true, Ordering::Release);
+    }
+}
+
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen at {address} for health (--listen)"))
+}
+
+pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(health);
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the health port failed");
+    }
+}
+
+async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
+    if health.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+async fn metrics(State(health): State<Arc<Health>>) -> String {
+    let leads = u8::from(health.leads.load(Ordering::Acquire));
+    format!(
+        "# HELP leader_election_master_status Whether this process leads.\n\
+         # TYPE leader_election_master_status gauge\n\
+         leader_election_master_status{{name=\"defs-operator\"}} {leads}\n"
+    )
+}

@@ -1,0 +1,265 @@
+//! The process: one leader at a time runs the controllers until it is asked to stop.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use defs_core::port::Randomness;
+use defs_core::settings::Settings;
+use defs_crds::{DefsCluster, DefsNode, DefsPair};
+use defs_launch::{OsRandom, logging, panic, signals};
+use futures::{Stream, StreamExt};
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use kube::{Client, ResourceExt};
+use kube_lease_manager::LeaseManagerBuilder;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agents::{AgentKey, Agents, News};
+use crate::context::{Context, Credentialed, Free, Said, World};
+use crate::error::Error;
+use crate::health::{self, Health};
+use crate::stores::Stores;
+use crate::{cluster, node, pair};
+
+/// Runs DeFS networks on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Options {
+    /// The namespace whose clusters are looked after; without it, all.
+    #[arg(long, env = "DEFS_OPERATOR_NAMESPACE")]
+    namespace: Option<String>,
+    /// The namespace of the lease that makes one operator the leader.
+    #[arg(long, env = "DEFS_OPERATOR_LEASE_NAMESPACE", default_value = "default")]
+    lease_namespace: String,
+    /// The name of this process among several, such as its pod's.
+    #[arg(long, env = "POD_NAME", default_value = "defs-operator")]
+    identity: String,
+    /// Where health and metrics are served.
+    #[arg(long, env = "DEFS_OPERATOR_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// The repository of the nodes' images, for clusters that name a version.
+    #[arg(long, env = "DEFS_OPERATOR_REPOSITORY", default_value = "ghcr.io/bpfs/defs")]
+    repository: String,
+    /// How much is logged: error, warn, info, debug or trace.
+    #[arg(long, env = "DEFS_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    /// How a line of the log is written: text or json.
+    #[arg(long, env = "DEFS_LOG_FORMAT", default_value = "text")]
+    log_format: String,
+}
+
+/// How long a leader is one without saying so again, in seconds; another takes over then.
+const LEASE_SECONDS: u64 = 15;
+
+/// The leader says so again when so many seconds are left.
+const LEASE_GRACE_SECONDS: u64 = 5;
+
+/// Objects of a kind that are looked at at one time.
+const CONCURRENCY: u16 = 8;
+
+/// Changes of one object that come within this time are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// How long tasks may take to end at shutdown.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs the operator until it is asked to stop.
+pub fn run(options: Options) -> Result<()> {
+    let mut settings = Settings::default();
+    settings.set("logLevel", &options.log_level)?;
+    settings.set("logFormat", &options.log_format)?;
+    logging::start(&settings, "defs-operator")?;
+    panic::abort_on_panic();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        bail!("another TLS provider is installed already");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::select! {
+            never = signals::stop_requested(stop.clone())? => match never {},
+            ended = serve(options, stop) => ended,
+        }
+    })
+}
+
+async fn serve(options: Options, stop: CancellationToken) -> Result<()> {
+    let client = Client::try_default().await.context("no Kubernetes cluster to talk to")?;
+    let health = Arc::new(Health::default());
+    let tasks = TaskTracker::new();
+    tasks.spawn(health::serve(
+        health::listen(options.listen).await?,
+        Arc::clone(&health),
+        stop.clone(),
+    ));
+    let manager = LeaseManagerBuilder::new(client.clone(), "defs-operator")
+        .with_namespace(&options.lease_namespace)
+        .with_identity(&options.identity)
+        .with_duration(LEASE_SECONDS)
+        .with_grace(LEASE_GRACE_SECONDS)
+        .build()
+        .await
+        .context("failed to prepare the lease of the leader")?;
+    let (mut leads, leading) = manager.watch().await;
+    health.is_ready();
+    tracing::info!(identity = options.identity, "waits to lead");
+    let won = async { leads.wait_for(|leads| *leads).await.map(drop) };
+    let Some(won) = stop.run_until_cancelled(won).await else { return Ok(()) };
+    won.context("the lease of the leader can't be had")?;
+    health.leads();
+    tracing::info!("leads");
+    let lost = {
+        let stop = stop.clone();
+        async move {
+            // Whoever has lost the lease must not act any more: the process begins anew.
+            while leads.changed().await.is_ok() && *leads.borrow() {}
+            stop.cancel();
+        }
+    };
+    tokio::select! {
+        ended = control(&client, &options, (&tasks, &stop)) => ended?,
+        () = lost => {}
+    }
+    stop.cancel();
+    tasks.close();
+    if tokio::time::timeout(STOP_WITHIN, tasks.wait()).await.is_err() {
+        tracing::warn!("tasks were cut off at shutdown");
+    }
+    // The lease goes back with its task: the next leader need not wait for it to run out.
+    drop(tokio::time::timeout(STOP_WITHIN, leading).await);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The three controllers, until `stop`.
+async fn control(
+    client: &Client,
+    options: &Options,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<()> {
+    let mut stores = Stores::start(client, options.namespace.as_deref(), (tasks, stop))?;
+    stores.filled().await?;
+    let (agents, news) = Agents::new(tasks, stop);
+    let News { nodes: node_news, clusters: cluster_news, members: member_news } = news;
+    let reporter = Reporter {
+        controller: "defs-operator".to_owned(),
+        instance: Some(options.identity.clone()),
+    };
+    let context = Arc::new(Context {
+        client: client.clone(),
+        world: World::of(&stores),
+        agents,
+        recorder: Recorder::new(client.clone(), reporter),
+        repository: options.repository.clone(),
+        credentials: Credentialed::default(),
+        free: Free::default(),
+        said: Said::default(),
+        failures: Failures::default(),
+    });
+    let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+    let of_cluster = |namespace: Option<String>, cluster: &str| {
+        namespace.map(|namespace| ObjectRef::<DefsCluster>::new(cluster).within(&namespace))
+    };
+    let clusters =
+        Controller::for_shared_stream(stores.clusters.changes()?, stores.clusters.store.clone())
+            .with_config(config.clone())
+            .owns_shared_stream(stores.config_maps.changes()?)
+            .owns_shared_stream(stores.services.changes()?)
+            .owns_shared_stream(stores.budgets.changes()?)
+            .owns_shared_stream(stores.policies.changes()?)
+            .watches_shared_stream(stores.nodes.changes()?, move |node: Arc<DefsNode>| {
+                of_cluster(node.metadata.namespace.clone(), &node.spec.cluster_ref.name)
+            })
+            .watches_shared_stream(stores.pairs.changes()?, move |pair: Arc<DefsPair>| {
+                of_cluster(pair.metadata.namespace.clone(), &pair.spec.cluster_ref.name)
+            })
+            .reconcile_on(ReceiverStream::new(cluster_news))
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
+            .run(cluster::reconcile, failed::<DefsCluster>, Arc::clone(&context));
+    let nodes = Controller::for_shared_stream(stores.nodes.changes()?, stores.nodes.store.clone())
+        .with_config(config.clone())
+        .owns_shared_stream(stores.pods.changes()?)
+        .owns_shared_stream(stores.secrets.changes()?)
+        .reconcile_on(ReceiverStream::new(node_news))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(node::reconcile, failed::<DefsNode>, Arc::clone(&context));
+    let pairs = Controller::for_shared_stream(stores.pairs.changes()?, stores.pairs.store.clone())
+        .with_config(config)
+        .reconcile_on(of_members(member_news, stores.pairs.store.clone()))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(pair::reconcile, failed::<DefsPair>, Arc::clone(&context));
+    // What went wrong was told by `failed`.
+    tokio::join!(
+        clusters.for_each(|_done| async {}),
+        nodes.for_each(|_done| async {}),
+        pairs.for_each(|_done| async {}),
+    );
+    Ok(())
+}
+
+/// The pairs of nodes of which there is news.
+fn of_members(
+    news: mpsc::Receiver<AgentKey>,
+    pairs: Store<DefsPair>,
+) -> impl Stream<Item = ObjectRef<DefsPair>> + Send {
+    ReceiverStream::new(news).flat_map(move |AgentKey { namespace, node, .. }| {
+        let is_its = |pair: &Arc<DefsPair>| {
+            pair.metadata.namespace.as_deref() == Some(namespace.as_str())
+                && pair.spec.members.iter().any(|member| member.node_ref.name == node)
+        };
+        let its: Vec<_> = pairs.state().into_iter().filter(is_its).collect();
+        futures::stream::iter(its.into_iter().map(|pair| ObjectRef::from_obj(&*pair)))
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+fn failed<K>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action
+where
+    K: Lookup<DynamicType = ()>,
+{
+    context.failed(&object, error)
+}
+
+/// How often in a row each object could not be looked after.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Mutex<BTreeMap<String, u32>>);
+
+impl Failures {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more. How many came before it.
+    pub(crate) fn again(&self, key: &str) -> u32 {
+        let mut failures = self.lock();
+        let times = failures.entry(key.to_owned()).or_default();
+        let before = *times;
+        *times = times.saturating_add(1);
+        before
+    }
+
+    /// It went well.
+    pub(crate) fn over<K: ResourceExt>(&self, kind: &str, object: &K) {
+        let namespace = object.namespace().unwrap_or_default();
+        self.lock().remove(&format!("{kind}/{namespace}/{}", object.name_any()));
+    }
+
+    /// Up to a quarter longer, so that what failed together doesn't come back together.
+    pub(crate) fn jittered(&self, pause: Duration) -> Duration {
+        let part = u32::from(OsRandom.array::<1>()[0]);
+        pause + pause / 4 * part / 255
+    }
+}
