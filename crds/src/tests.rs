@@ -11,7 +11,7 @@ mod settings;
 mod verdict;
 
 use kube::CustomResourceExt;
-use kube::core::cel::Validator;
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -81,11 +81,31 @@ fn read<K: DeserializeOwned>(object: Value) -> K {
     serde_json::from_value(object).unwrap()
 }
 
-/// What rules say to the object as it stands, without passing through the types.
-fn said_of<K: CustomResourceExt>(object: &Value) -> Vec<(String, String)> {
-    match Validator::new().validate(&schema_of::<K>(), object, None) {
-        Ok(()) => Vec::new(),
-        Err(errors) => errors.into_iter().map(|error| (error.field_path, error.message)).collect(),
+/// A kind's schema with its rules read once: reading them takes longer than asking them.
+struct Judge {
+    schema: Value,
+    rules: CompiledSchema,
+    validator: Validator,
+}
+
+impl Judge {
+    fn of<K: CustomResourceExt>() -> Self {
+        let schema = schema_of::<K>();
+        Self { rules: compile_schema(&schema), schema, validator: Validator::new() }
+    }
+
+    /// What is wrong with the object as it stands, each with its field: by bounds, and by rules
+    /// once the bounds hold.
+    fn problems(&self, object: &Value) -> Vec<(String, String)> {
+        let bounds = verdict::problems(&self.schema, object);
+        if bounds.is_empty() { self.broken_rules(object) } else { bounds }
+    }
+
+    /// The messages of the rules that the object breaks, each with its field.
+    fn broken_rules(&self, object: &Value) -> Vec<(String, String)> {
+        let errors = self.validator.validate_compiled(&self.rules, object, None).err();
+        let said = errors.into_iter().flatten();
+        said.map(|error| (error.field_path, error.message)).collect()
     }
 }
 

@@ -3,19 +3,18 @@
 use serde_json::{Value, json};
 
 use super::verdict::problems;
-use super::{cluster_json, merged, node, pair, said_of, schema_of};
+use super::{Judge, cluster_json, merged, node, pair, schema_of};
 use crate::{DefsCluster, DefsNode, DefsPair};
 
 /// What is wrong with a cluster of this spec, by schema and field rules.
-fn wrong(spec: &Value) -> Vec<String> {
-    let object = cluster_json(spec);
-    let bounds = problems(&schema_of::<DefsCluster>(), &object);
-    let found = if bounds.is_empty() { said_of::<DefsCluster>(&object) } else { bounds };
+fn wrong(judge: &Judge, spec: &Value) -> Vec<String> {
+    let found = judge.problems(&cluster_json(spec));
     found.into_iter().map(|(path, problem)| format!("{path}: {problem}")).collect()
 }
 
 #[test]
 fn values_within_their_bounds_are_taken() {
+    let judge = Judge::of::<DefsCluster>();
     for spec in [
         json!({ "replicas": 2, "profile": "Dev" }),
         json!({ "replicas": 1000, "minSpares": 100, "profile": "Strict" }),
@@ -41,12 +40,13 @@ fn values_within_their_bounds_are_taken() {
         } }),
         json!({ "node": { "resources": { "requests": { "cpu": "500m", "memory": "1Gi" } } } }),
     ] {
-        assert_eq!(wrong(&spec), [""; 0], "{spec}");
+        assert_eq!(wrong(&judge, &spec), [""; 0], "{spec}");
     }
 }
 
 #[test]
 fn values_beyond_their_bounds_are_refused_at_their_field() {
+    let judge = Judge::of::<DefsCluster>();
     for (spec, told) in [
         (json!({ "replicas": 1 }), "spec.replicas: minimum"),
         (json!({ "replicas": 1001 }), "spec.replicas: maximum"),
@@ -108,7 +108,7 @@ fn values_beyond_their_bounds_are_refused_at_their_field() {
             "spec.scheduling.affinity.pods: unknown",
         ),
     ] {
-        let found = wrong(&spec);
+        let found = wrong(&judge, &spec);
         assert!(found.iter().any(|found| found == told), "{spec}: {found:?}, not {told}");
     }
 }

@@ -3,8 +3,7 @@
 use defs_core::settings::{Settings, table};
 use serde_json::{Value, json};
 
-use super::verdict::problems;
-use super::{cluster, cluster_json, said_of, schema_of};
+use super::{Judge, cluster, cluster_json};
 use crate::DefsCluster;
 use crate::cluster::Weights;
 
@@ -110,14 +109,11 @@ fn defaults_are_those_of_the_settings() {
     assert_eq!(setting(&json!({}), "storageMode").as_deref(), Some("auto"));
 }
 
-/// Whether the API server takes `value` at `path`, whatever else it says.
-fn takes(path: &str, value: &Value) -> bool {
+/// Whether the API server takes `value` at `path`, whatever it says of other fields.
+fn takes(judge: &Judge, path: &str, value: &Value) -> bool {
     let spec = path.rsplit('.').fold(value.clone(), |below, name| json!({ name: below }));
-    let object = cluster_json(&spec);
-    let path = format!("spec.{path}");
-    let bounds = problems(&schema_of::<DefsCluster>(), &object);
-    let is_bounded = bounds.iter().all(|(at, _)| *at != path);
-    is_bounded && said_of::<DefsCluster>(&object).iter().all(|(at, _)| *at != path)
+    let found = judge.problems(&cluster_json(&spec));
+    found.iter().all(|(at, _)| at.strip_prefix("spec.") != Some(path))
 }
 
 /// Texts as objects and as settings carry them.
@@ -126,15 +122,21 @@ fn texts(all: &[&str]) -> Vec<(Value, String)> {
 }
 
 /// Where the schema and the settings disagree on whether a value is allowed.
-fn disagreements(path: &str, setting: &str, values: &[(Value, String)]) -> Vec<String> {
+fn disagreements(
+    judge: &Judge,
+    path: &str,
+    setting: &str,
+    values: &[(Value, String)],
+) -> Vec<String> {
     let is_other = |(value, text): &&(Value, String)| {
-        takes(path, value) != Settings::default().set(setting, text).is_ok()
+        takes(judge, path, value) != Settings::default().set(setting, text).is_ok()
     };
     values.iter().filter(is_other).map(|(_, text)| format!("{path} {text}")).collect()
 }
 
 #[test]
 fn bounds_of_texts_are_those_of_the_settings() {
+    let judge = Judge::of::<DefsCluster>();
     let times = [
         "99ms", "100ms", "299ms", "300ms", "399ms", "400ms", "499ms", "500ms", "60s", "61s", "5m",
         "301s", "1h", "3601s", "720h", "721h", "0s", "1d", "10", "1Mi", "",
@@ -146,7 +148,7 @@ fn bounds_of_texts_are_those_of_the_settings() {
         ("failover.failAfter", "failAfter"),
         ("failover.replaceAfter", "replaceAfter"),
     ] {
-        assert_eq!(disagreements(path, setting, &texts(&times)), [""; 0]);
+        assert_eq!(disagreements(&judge, path, setting, &texts(&times)), [""; 0]);
     }
     // `5m` is missing: five megabytes to settings, five thousandths of a byte to Kubernetes.
     let sizes = [
@@ -159,14 +161,18 @@ fn bounds_of_texts_are_those_of_the_settings() {
         ("erasure.maxSliceSize", "maxSliceSize"),
         ("erasure.shardSize", "shardSize"),
     ] {
-        assert_eq!(disagreements(path, setting, &texts(&sizes)), [""; 0]);
+        assert_eq!(disagreements(&judge, path, setting, &texts(&sizes)), [""; 0]);
     }
     let ratios = ["0", "0.4", "0.125", "0.1234", "1", "1.000", "1.001", "2", "-0.1", ""];
-    assert_eq!(disagreements("erasure.parityRatio", "parityRatio", &texts(&ratios)), [""; 0]);
+    assert_eq!(
+        disagreements(&judge, "erasure.parityRatio", "parityRatio", &texts(&ratios)),
+        [""; 0]
+    );
 }
 
 #[test]
 fn bounds_of_numbers_are_those_of_the_settings() {
+    let judge = Judge::of::<DefsCluster>();
     let values: Vec<_> = [0_u32, 1, 7, 8, 99, 100, 101, 256, 257, 10_000, 10_001, 65_535, 65_536]
         .map(|number| (json!(number), number.to_string()))
         .into();
@@ -176,16 +182,16 @@ fn bounds_of_numbers_are_those_of_the_settings() {
         ("erasure.dataShards", "dataShards"),
         ("erasure.parityShards", "parityShards"),
     ] {
-        assert_eq!(disagreements(path, setting, &values), [""; 0]);
+        assert_eq!(disagreements(&judge, path, setting, &values), [""; 0]);
     }
     // No pairs are the setting's word `pair`.
     let pairs = &values[1..];
-    assert_eq!(disagreements("durability.tolerate.pairs", "durability", pairs), [""; 0]);
+    assert_eq!(disagreements(&judge, "durability.tolerate.pairs", "durability", pairs), [""; 0]);
     // Below 1024, as of no fixed port (0), a pod can't serve.
     let (below, rest): (Vec<_>, Vec<_>) =
         values.into_iter().partition(|(value, _)| value.as_u64() < Some(1024));
-    assert!(below.iter().all(|(value, _)| !takes("node.port", value)));
-    assert_eq!(disagreements("node.port", "port", &rest), [""; 0]);
+    assert!(below.iter().all(|(value, _)| !takes(&judge, "node.port", value)));
+    assert_eq!(disagreements(&judge, "node.port", "port", &rest), [""; 0]);
 }
 
 #[test]
