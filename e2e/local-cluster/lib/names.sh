@@ -66,3 +66,10 @@ cable_of() { echo "$CLUSTER-n$(number_of "$1")"; }      # NODE: its end at the b
 nodes() { find "$STATE/nodes" -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null | sort -V; }
 
 kubectl() { KUBECONFIG=$ADMIN "$BIN/kubectl" "$@"; }
+
+# What it keeps goes with the cluster.
+run_helm() {
+    [[ -x $BIN/helm ]] || die "helm is not there: $HERE/cluster build helm"
+    KUBECONFIG=$ADMIN HELM_CACHE_HOME=$STATE/helm HELM_CONFIG_HOME=$STATE/helm HELM_DATA_HOME=$STATE/helm \
+        "$BIN/helm" "$@"
+}
