@@ -51,6 +51,14 @@ need_cluster() {
     use_networks "$(cat "$STATE/networks")"
 }
 
+# Two checkouts on one machine: neither takes the other's cluster for its own, nor ends it.
+need_own_cluster() {
+    local from
+    from=$(cat "$STATE/started-from" 2>/dev/null) || return 0
+    [[ $from == "$HERE" || ! -d $from ]] ||
+        die "the cluster $CLUSTER was started from $from; DEFS_E2E_CLUSTER gives yours another name"
+}
+
 need_node() { # NODE
     [[ $1 =~ ^node[1-9][0-9]*$ ]] || die "'$1' is no node: they are called node1, node2 …"
     [[ -d $STATE/nodes/$1 ]] || die "there is no $1; $HERE/cluster up $(number_of "$1") makes it"
