@@ -51,6 +51,14 @@ need_cluster() {
     use_networks "$(cat "$STATE/networks")"
 }
 
+# Two checkouts on one machine: neither takes the other's cluster for its own, nor ends it.
+need_own_cluster() {
+    local from
+    from=$(cat "$STATE/started-from" 2>/dev/null) || return 0
+    [[ $from == "$HERE" || ! -d $from ]] ||
+        die "the cluster $CLUSTER was started from $from; DEFS_E2E_CLUSTER gives yours another name"
+}
+
 need_node() { # NODE
     [[ $1 =~ ^node[1-9][0-9]*$ ]] || die "'$1' is no node: they are called node1, node2 …"
     [[ -d $STATE/nodes/$1 ]] || die "there is no $1; $HERE/cluster up $(number_of "$1") makes it"
@@ -66,3 +74,10 @@ cable_of() { echo "$CLUSTER-n$(number_of "$1")"; }      # NODE: its end at the b
 nodes() { find "$STATE/nodes" -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null | sort -V; }
 
 kubectl() { KUBECONFIG=$ADMIN "$BIN/kubectl" "$@"; }
+
+# What it keeps goes with the cluster.
+run_helm() {
+    [[ -x $BIN/helm ]] || die "helm is not there: $HERE/cluster build helm"
+    KUBECONFIG=$ADMIN HELM_CACHE_HOME=$STATE/helm HELM_CONFIG_HOME=$STATE/helm HELM_DATA_HOME=$STATE/helm \
+        "$BIN/helm" "$@"
+}

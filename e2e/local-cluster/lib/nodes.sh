@@ -50,7 +50,7 @@ are_ready() { # NODE...
     local node names=() since='{}'
     for node in "$@"; do
         since=$(jq -n --argjson all "$since" --arg node "$node" --rawfile at "$STATE/nodes/$node/started" \
-            '$all + {$node: ($at | tonumber)}') || return 1
+            '$all + {($node): ($at | tonumber)}') || return 1
         names+=("node/$node" "lease/$node")
     done
     kubectl get "${names[@]}" --namespace kube-node-lease --output json | jq -e --argjson since "$since" '
