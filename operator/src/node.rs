@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use defs_crds::cluster::status::bucket;
 use defs_crds::names::label;
-use defs_crds::node::status::{DefsNodeStatus, Domain, NodeScore, NodeState};
+use defs_crds::node::status::{DefsNodeStatus, Domain, NodeState};
 use defs_crds::reason::{ConditionType as Type, Reason};
 use defs_crds::{DefsCluster, DefsNode};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
@@ -173,10 +173,14 @@ async fn tell(
         pvc_name: Some(Names::claim(&node.name_any())),
         addresses: said.map_or_else(|| before.addresses.clone(), |it| it.addresses.clone()),
         node_name: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
-        domain: pod.map(|pod| domain(context, cluster, pod)).or(before.domain),
+        // Until a pod has a machine, it stands where the last one stood.
+        domain: pod
+            .map(|pod| domain(context, cluster, pod))
+            .filter(|it| it.host.is_some())
+            .or(before.domain),
         role: pair.as_ref().and_then(|(_, role)| *role),
         pair: pair.map(|(pair, _)| pair),
-        score: before.score.clone().or_else(|| None::<NodeScore>),
+        score: before.score.clone(),
         capacity_bytes: said.map(|it| it.capacity_bytes).or(before.capacity_bytes),
         used_bytes: said.map(|it| bucket(it.used_bytes)).or(before.used_bytes),
         used_percent: percent.or(before.used_percent),
