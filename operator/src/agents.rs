@@ -8,9 +8,11 @@ use std::time::Duration;
 use defs_core::format::Format;
 use defs_core::ids::NodeId;
 use defs_core::network::Admission;
+use defs_core::port::Clock as _;
 use defs_core::statement::Statement;
 use defs_core::wish::{SignedWish, Want, Wish};
 use defs_crds::cluster::status::bucket;
+use defs_launch::SystemClock;
 use defs_wire::admin as pb;
 use defs_wire::admin::admin_client::AdminClient;
 use defs_wire::admin::enrolment_client::EnrolmentClient;
@@ -24,6 +26,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Status};
 
 use crate::authority::{Authority, NetworkKeys};
+use crate::condition::system_time;
 use defs_crds::{DefsCluster, DefsNode};
 
 /// A node tells how it is every ten seconds: one that is silent for longer has gone.
@@ -204,7 +207,7 @@ impl Agents {
         node: NodeId,
         want: Want,
     ) -> usize {
-        let sequence = unix_millis();
+        let sequence = SystemClock::new().now().0;
         let wish = Wish { node, want, sequence };
         let signature = by.network.invite.sign(&wish.statement(&by.network.genesis.network())).0;
         let request = pb::TakeWishRequest { wish: SignedWish { wish, signature }.encode() };
@@ -332,7 +335,7 @@ fn telling(report: &pb::Report) -> impl PartialEq + use<> {
 }
 
 async fn connect(target: &Target, by: &Credentials) -> Result<Channel, AgentError> {
-    let caller = by.authority.caller(std::time::SystemTime::now());
+    let caller = by.authority.caller(system_time());
     let caller = caller.map_err(|error| AgentError::Certificates(error.to_string()))?;
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(by.authority.certificate()))
@@ -367,9 +370,4 @@ async fn admit(channel: Channel, target: &Target, by: &Credentials) -> Result<()
     admitted.map_err(|_elapsed| AgentError::Silent)??;
     tracing::info!(%node, name = target.name, "admitted");
     Ok(())
-}
-
-fn unix_millis() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

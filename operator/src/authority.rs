@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_an_authority_issued_is_its_own_also_after_it_was_read_back() {
-        let now = SystemTime::now();
+        let now = crate::condition::system_time();
         let made = Authority::new("c", now).unwrap();
         let kept = Authority::kept("c", made.certificate().to_owned(), &made.key()).unwrap();
         let (node, renew) = kept.node(vec!["n.example".to_owned()], now).unwrap();

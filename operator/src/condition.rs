@@ -1,17 +1,24 @@
 //! Conditions and events in one breath: what is said of an object is kept in its status, and
 //! told once when it changes.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use defs_core::port::Clock as _;
 
 use defs_crds::condition::{Statement, Verdict, set};
 use defs_crds::reason::{ConditionType, Reason};
+use defs_launch::SystemClock;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+/// Now, as certificates take it.
+pub(crate) fn system_time() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock::new().now().0)
+}
+
 /// Now, as objects carry it: in whole seconds.
 pub(crate) fn now() -> Time {
-    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let seconds = seconds.map_or(0, |it| i64::try_from(it.as_secs()).unwrap_or(i64::MAX));
+    let seconds = i64::try_from(SystemClock::new().now().0 / 1000).unwrap_or(i64::MAX);
     Time(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 

@@ -1,7 +1,6 @@
 //! A DefsNode: its certificate, volume and pod, the connection to it, and how it is.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use defs_crds::cluster::status::bucket;
 use defs_crds::names::label;
@@ -20,7 +19,7 @@ use crate::agents::{Known, Target};
 use crate::apply::{apply, apply_status};
 use crate::build::{ADMIN_PORT, Names, node_objects, tls_secret};
 use crate::cluster::{agent_key, is_ready, node_id, pod};
-use crate::condition::Conditions;
+use crate::condition::{Conditions, system_time};
 use crate::context::{Context, LOOK_AGAIN, SOON};
 use crate::error::Error;
 
@@ -72,7 +71,7 @@ async fn make(
     let name = node.name_any();
     let kept = ObjectRef::<Secret>::new(&Names::certificate(&name)).within(&names.namespace);
     let kept = world.secrets.get(&kept);
-    let secret = tls_secret(node, names, authority, kept.as_deref(), SystemTime::now())?;
+    let secret = tls_secret(node, names, authority, kept.as_deref(), system_time())?;
     apply(client, &world.secrets, &secret).await?;
     let image = image(context, cluster);
     let objects = node_objects(cluster, node, &image)?;

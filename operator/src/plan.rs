@@ -25,6 +25,7 @@ pub(crate) enum Machine {
 
 /// A node, as the planner sees it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another witness's or person's word")]
 pub(crate) struct Member {
     /// Its DefsNode.
     pub(crate) name: String,

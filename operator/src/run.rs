@@ -17,8 +17,8 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use kube::{Client, ResourceExt};
-use kube_lease_manager::LeaseManagerBuilder;
-use tokio::sync::mpsc;
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -100,48 +100,67 @@ async fn serve(options: Options, stop: CancellationToken) -> Result<()> {
     let client = Client::try_default().await.context("no Kubernetes cluster to talk to")?;
     let health = Arc::new(Health::default());
     let tasks = TaskTracker::new();
-    tasks.spawn(health::serve(
-        health::listen(options.listen).await?,
-        Arc::clone(&health),
-        stop.clone(),
-    ));
-    let manager = LeaseManagerBuilder::new(client.clone(), "defs-operator")
+    let listener = health::listen(options.listen).await?;
+    tasks.spawn(health::serve(listener, Arc::clone(&health), stop.clone()));
+    let (mut leads, leading) = candidate(&client, &options).await?.watch().await;
+    health.is_ready();
+    if is_elected(&mut leads, &stop).await? {
+        health.leads();
+        lead(&client, &options, leads, (&tasks, &stop)).await?;
+    }
+    end(&tasks, &stop).await;
+    // The lease goes back with its task: the next leader need not wait for it to run out.
+    drop(tokio::time::timeout(STOP_WITHIN, leading).await);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until this process leads; not so if it is to stop before.
+async fn is_elected(leads: &mut watch::Receiver<bool>, stop: &CancellationToken) -> Result<bool> {
+    tracing::info!("waits to lead");
+    let won = async { leads.wait_for(|leads| *leads).await.map(drop) };
+    match stop.run_until_cancelled(won).await {
+        None => Ok(false),
+        Some(won) => won.map(|()| true).context("the lease of the leader can't be had"),
+    }
+}
+
+/// Looks after clusters as long as this process leads.
+async fn lead(
+    client: &Client,
+    options: &Options,
+    leads: watch::Receiver<bool>,
+    owner: (&TaskTracker, &CancellationToken),
+) -> Result<()> {
+    tracing::info!("leads");
+    tokio::select! {
+        ended = control(client, options, owner) => ended,
+        () = lost(leads) => Ok(()),
+    }
+}
+
+async fn candidate(client: &Client, options: &Options) -> Result<LeaseManager> {
+    LeaseManagerBuilder::new(client.clone(), "defs-operator")
         .with_namespace(&options.lease_namespace)
         .with_identity(&options.identity)
         .with_duration(LEASE_SECONDS)
         .with_grace(LEASE_GRACE_SECONDS)
         .build()
         .await
-        .context("failed to prepare the lease of the leader")?;
-    let (mut leads, leading) = manager.watch().await;
-    health.is_ready();
-    tracing::info!(identity = options.identity, "waits to lead");
-    let won = async { leads.wait_for(|leads| *leads).await.map(drop) };
-    let Some(won) = stop.run_until_cancelled(won).await else { return Ok(()) };
-    won.context("the lease of the leader can't be had")?;
-    health.leads();
-    tracing::info!("leads");
-    let lost = {
-        let stop = stop.clone();
-        async move {
-            // Whoever has lost the lease must not act any more: the process begins anew.
-            while leads.changed().await.is_ok() && *leads.borrow() {}
-            stop.cancel();
-        }
-    };
-    tokio::select! {
-        ended = control(&client, &options, (&tasks, &stop)) => ended?,
-        () = lost => {}
-    }
+        .context("failed to prepare the lease of the leader")
+}
+
+/// Ends when this process leads no more: it must not act any longer, and begins anew.
+async fn lost(mut leads: watch::Receiver<bool>) {
+    while leads.changed().await.is_ok() && *leads.borrow() {}
+}
+
+async fn end(tasks: &TaskTracker, stop: &CancellationToken) {
     stop.cancel();
     tasks.close();
     if tokio::time::timeout(STOP_WITHIN, tasks.wait()).await.is_err() {
         tracing::warn!("tasks were cut off at shutdown");
     }
-    // The lease goes back with its task: the next leader need not wait for it to run out.
-    drop(tokio::time::timeout(STOP_WITHIN, leading).await);
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// The three controllers, until `stop`.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use defs_core::ids::{hex, unhex};
 use defs_crds::DefsCluster;
@@ -17,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::agents::Credentials;
 use crate::authority::{Authority, NetworkKeys};
 use crate::build::{Names, labels};
+use crate::condition::system_time;
 use crate::context::Context;
 use crate::error::Error;
 
@@ -46,7 +46,7 @@ pub(crate) async fn credentials(
     let authority = match get(&secrets, &names.authority()).await? {
         Some(secret) => read_authority(&secret, names)?,
         None => {
-            let authority = Authority::new(&names.cluster, SystemTime::now())?;
+            let authority = Authority::new(&names.cluster, system_time())?;
             super::create(context, &authority_secret(cluster, names, &authority)?).await?;
             let made = get(&secrets, &names.authority()).await?;
             read_authority(&made.ok_or_else(|| Error::Missing(names.authority()))?, names)?
