@@ -43,6 +43,28 @@ where
     Ok(true)
 }
 
+/// Applies what is wanted at `at`, or removes what is there if nothing is.
+pub(crate) async fn apply_or_remove<K>(
+    client: &Client,
+    store: &Store<K>,
+    wanted: Option<&K>,
+    at: &ObjectRef<K>,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + 'static,
+{
+    match (wanted, store.get(at)) {
+        (Some(wanted), _) => apply(client, store, wanted).await.map(drop),
+        (None, Some(left)) => delete(client, &*left).await,
+        (None, None) => Ok(()),
+    }
+}
+
 /// Writes `status` to an object's status, unless it is so already. Whether it was written.
 pub(crate) async fn apply_status<K, S>(
     client: &Client,

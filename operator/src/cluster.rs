@@ -13,13 +13,14 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::agents::Credentials;
-use crate::apply::{apply, delete};
+use crate::apply::{apply, apply_or_remove};
 use crate::build::{Names, defs_node, shared_objects};
 use crate::context::{Context, LOOK_AGAIN, SOON};
 use crate::error::Error;
 
 pub(crate) use decide::is_paused;
-pub(crate) use look::{Looked, agent_key, is_ready, look, node_id, pod};
+pub(crate) use look::{Looked, agent_key, is_ready, labels, look, node_id, pod};
+pub(crate) use tell::percent;
 
 /// Brings a cluster one step nearer to what is wanted of it.
 pub(crate) async fn reconcile(
@@ -57,24 +58,10 @@ async fn make(
     for service in &shared.services {
         apply(client, &world.services, service).await?;
     }
-    let at_nodes = ObjectRef::new(&names.nodes()).within(&names.namespace);
-    match &shared.budget {
-        Some(budget) => drop(apply(client, &world.budgets, budget).await?),
-        None => {
-            if let Some(left) = world.budgets.get(&at_nodes) {
-                delete(client, &*left).await?;
-            }
-        }
-    }
-    let at_nodes = ObjectRef::new(&names.nodes()).within(&names.namespace);
-    match &shared.policy {
-        Some(policy) => drop(apply(client, &world.policies, policy).await?),
-        None => {
-            if let Some(left) = world.policies.get(&at_nodes) {
-                delete(client, &*left).await?;
-            }
-        }
-    }
+    let at = ObjectRef::new(&names.nodes()).within(&names.namespace);
+    apply_or_remove(client, &world.budgets, shared.budget.as_ref(), &at).await?;
+    let at = ObjectRef::new(&names.nodes()).within(&names.namespace);
+    apply_or_remove(client, &world.policies, shared.policy.as_ref(), &at).await?;
     for index in 0..cluster.spec.replicas {
         let name = names.node(index);
         let known = ObjectRef::<DefsNode>::new(&name).within(&names.namespace);

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::stores::Stores;
 use defs_core::ids::NodeId;
 use defs_core::wish::Want;
+use defs_crds::reason::Reason;
 use defs_crds::{DefsCluster, DefsNode, DefsPair};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Node as Machine, ObjectReference, PersistentVolumeClaim, Pod, Secret, Service,
@@ -160,12 +161,15 @@ pub(crate) struct Context {
 
 impl Context {
     /// Tells people what happened to an object.
-    pub(crate) async fn tell(
-        &self,
-        about: &ObjectReference,
-        (type_, reason): (EventType, &str),
-        note: String,
-    ) {
+    pub(crate) async fn tell(&self, about: &ObjectReference, news: Vec<(Reason, String)>) {
+        for (reason, note) in news {
+            self.tell_one(about, reason, note).await;
+        }
+    }
+
+    async fn tell_one(&self, about: &ObjectReference, reason: Reason, note: String) {
+        let type_ = if reason.is_warning() { EventType::Warning } else { EventType::Normal };
+        let reason = reason.name();
         let event = Event {
             type_,
             reason: reason.to_owned(),

@@ -10,7 +10,6 @@ use defs_crds::{DefsCluster, DefsNode};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use tokio::time::Instant;
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 use crate::agents::{Known, Target};
 use crate::apply::{apply, apply_status};
 use crate::build::{ADMIN_PORT, Names, node_objects, tls_secret};
-use crate::cluster::{agent_key, is_ready, node_id, pod};
+use crate::cluster::{agent_key, is_ready, node_id, percent, pod};
 use crate::condition::{Conditions, system_time};
 use crate::context::{Context, LOOK_AGAIN, SOON};
 use crate::error::Error;
@@ -159,10 +158,7 @@ async fn tell(
     let (reason, detail) = why(pod, known, is_serving, before.peer_id.is_some());
     conditions.say(Type::Ready, is_serving, reason, detail);
     let pair = membership(context, node);
-    let percent = said.map(|it| {
-        let percent = u128::from(it.used_bytes) * 100 / u128::from(it.capacity_bytes.max(1));
-        u8::try_from(percent.min(100)).unwrap_or(100)
-    });
+    let percent = said.map(|it| percent(it.used_bytes, it.capacity_bytes));
     let status = DefsNodeStatus {
         observed_generation: generation,
         state: Some(state(is_heard, said, pair.is_some(), &before)),
@@ -187,11 +183,7 @@ async fn tell(
         conditions: conditions.all,
     };
     apply_status(&context.client, node, node.status.as_ref(), &status).await?;
-    let about = node.object_ref(&());
-    for (reason, note) in conditions.news {
-        let kind = if reason.is_warning() { EventType::Warning } else { EventType::Normal };
-        context.tell(&about, (kind, reason.name()), note).await;
-    }
+    context.tell(&node.object_ref(&()), conditions.news).await;
     Ok(())
 }
 

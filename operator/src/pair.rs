@@ -17,7 +17,6 @@ use defs_crds::reason::{ConditionType as Type, Reason};
 use defs_crds::{DefsCluster, DefsPair};
 use defs_launch::OsRandom;
 use kube::runtime::controller::Action;
-use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
@@ -108,16 +107,8 @@ async fn refuse(context: &Context, pair: &DefsPair, why: &str) -> Result<(), Err
         ..before
     };
     apply_status(&context.client, pair, pair.status.as_ref(), &status).await?;
-    tell_all(context, pair, news).await;
+    context.tell(&pair.object_ref(&()), news).await;
     Ok(())
-}
-
-async fn tell_all(context: &Context, pair: &DefsPair, news: Vec<(Reason, String)>) {
-    let about = pair.object_ref(&());
-    for (reason, note) in news {
-        let kind = if reason.is_warning() { EventType::Warning } else { EventType::Normal };
-        context.tell(&about, (kind, reason.name()), note).await;
-    }
 }
 
 /// Writes how the pair is. Whether nothing is under way.
@@ -141,7 +132,7 @@ async fn tell(
     let news = std::mem::take(&mut conditions.news);
     status.conditions = conditions.all;
     apply_status(&context.client, pair, pair.status.as_ref(), &status).await?;
-    tell_all(context, pair, news).await;
+    context.tell(&pair.object_ref(&()), news).await;
     Ok(status.phase == Some(PairPhase::Healthy) && status.migration.is_none())
 }
 

@@ -105,7 +105,8 @@ fn surveyed(known: &Known) -> Option<Surveyed> {
     Some(Surveyed { candidate, used: card.used_bytes })
 }
 
-fn labels(card: &pb::NodeCard) -> Labels {
+/// Where a node says that it stands.
+pub(crate) fn labels(card: &pb::NodeCard) -> Labels {
     let (host, zone, region) = (card.host.clone(), card.zone.clone(), card.region.clone());
     Labels { host, zone, region }
 }

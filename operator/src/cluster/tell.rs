@@ -13,7 +13,6 @@ use defs_crds::pair::status::PairPhase;
 use defs_crds::reason::{ConditionType as Type, Reason};
 use defs_crds::{ByteSize, DefsCluster};
 use kube::Resource;
-use kube::runtime::events::EventType;
 use tokio::time::Instant;
 
 use super::Looked;
@@ -59,11 +58,7 @@ pub(super) async fn tell(
         conditions: conditions.all,
     };
     apply_status(&context.client, cluster, cluster.status.as_ref(), &status).await?;
-    let about = cluster.object_ref(&());
-    for (reason, note) in conditions.news {
-        let kind = if reason.is_warning() { EventType::Warning } else { EventType::Normal };
-        context.tell(&about, (kind, reason.name()), note).await;
-    }
+    context.tell(&cluster.object_ref(&()), conditions.news).await;
     Ok(())
 }
 
@@ -71,7 +66,8 @@ fn count(items: usize) -> u32 {
     u32::try_from(items).unwrap_or(u32::MAX)
 }
 
-fn percent(part: u64, whole: u64) -> u8 {
+/// `part` in percent of `whole`.
+pub(crate) fn percent(part: u64, whole: u64) -> u8 {
     let percent = u128::from(part) * 100 / u128::from(whole.max(1));
     u8::try_from(percent.min(100)).unwrap_or(100)
 }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use crate::build::Names;
-use crate::cluster::{agent_key, node_id};
+use crate::cluster::{agent_key, labels, node_id};
 use crate::context::Context;
 
 /// A pair, as its members and other nodes say.
@@ -111,9 +111,4 @@ fn unseen(pair: &DefsPair, reports: &[&pb::Report], pair_id: &str) -> Observed {
 fn is_lost(reports: &[&pb::Report], pair_id: &str) -> bool {
     let healing = reports.iter().filter_map(|report| report.healing.as_ref());
     healing.flat_map(|it| &it.lost_pairs).any(|lost| lost.pair_id == pair_id)
-}
-
-fn labels(card: &pb::NodeCard) -> Labels {
-    let (host, zone, region) = (card.host.clone(), card.zone.clone(), card.region.clone());
-    Labels { host, zone, region }
 }
