@@ -176,6 +176,13 @@ pub trait Service: Send + Sync + 'static {
 
     /// The last connection to `peer` has closed: sessions with it are over.
     fn gone(&self, peer: NodeId);
+
+    /// Whether `node` is a member of this network, as far as is known. Requests of clients are
+    /// forwarded to members only and taken from members only; a service that knows none
+    /// forwards nothing.
+    fn is_member(&self, _node: &NodeId) -> bool {
+        false
+    }
 }
 
 /// Why the disk refused or failed.

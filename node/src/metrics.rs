@@ -40,6 +40,13 @@ impl Metrics {
             relay_places,
             relayed,
             punched,
+            via_streams,
+            via_opened,
+            via_refused,
+            via_bytes,
+            via_served,
+            // Of clients only.
+            detours: _,
             gossip_sent: _,
             gossip_heard: _,
             gossip_dropped,
@@ -54,6 +61,11 @@ impl Metrics {
         peer.relay_places.set(*relay_places);
         peer.relayed.follow(*relayed);
         peer.punched.follow(*punched);
+        peer.via_streams.set(*via_streams);
+        peer.via_opened.follow(*via_opened);
+        peer.via_refused.follow(*via_refused);
+        peer.via_bytes.follow(*via_bytes);
+        peer.via_served.follow(*via_served);
         peer.gossip_dropped.follow(*gossip_dropped);
         peer.calls_failed.follow(families.iter().map(|family| family.calls_failed).sum());
         peer.bytes_sent.follow(families.iter().map(|family| family.bytes_out).sum());

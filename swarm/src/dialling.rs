@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
 use crate::addresses::is_relayed;
-use crate::family::Family;
+use crate::channel::Channel;
 use crate::opening::{Answer, NotOpened};
 
 /// How long a failed dial answers for its peer.
@@ -32,7 +32,7 @@ pub(crate) struct Dialling {
 /// Those who wait for one peer.
 #[derive(Default)]
 pub(crate) struct Waiting {
-    lanes: Vec<(Family, Answer)>,
+    streams: Vec<(Channel, Answer)>,
     /// Our dial; `None` while another part of libp2p is dialling the peer.
     dial: Option<ConnectionId>,
     /// Addresses to dial if nobody answers this dial.
@@ -41,7 +41,7 @@ pub(crate) struct Waiting {
     since: Option<Instant>,
 }
 
-/// What is to be done for somebody who wants a lane to a peer without connection.
+/// What is to be done for somebody who wants a stream to a peer without connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// Dial it.
@@ -51,8 +51,8 @@ pub(crate) enum Wanted {
 }
 
 impl Dialling {
-    /// Notes that somebody wants a lane to `peer`, or refuses at once.
-    pub(crate) fn want(&mut self, peer: PeerId, family: Family, answer: Answer) -> Wanted {
+    /// Notes that somebody wants a stream to `peer`, or refuses at once.
+    pub(crate) fn want(&mut self, peer: PeerId, channel: Channel, answer: Answer) -> Wanted {
         if let Some((when, why)) = self.failed.get(&peer)
             && when.elapsed() < REMEMBERED
         {
@@ -65,7 +65,7 @@ impl Dialling {
             drop(answer.send(Err(NotOpened::Unreachable(why))));
             return Wanted::Nothing;
         }
-        self.waiting.entry(peer).or_default().lanes.push((family, answer));
+        self.waiting.entry(peer).or_default().streams.push((channel, answer));
         if is_first { Wanted::Dial } else { Wanted::Nothing }
     }
 
@@ -78,10 +78,10 @@ impl Dialling {
         }
     }
 
-    /// A connection stands: these wanted a lane on it.
-    pub(crate) fn connected(&mut self, peer: &PeerId) -> Vec<(Family, Answer)> {
+    /// A connection stands: these wanted a stream on it.
+    pub(crate) fn connected(&mut self, peer: &PeerId) -> Vec<(Channel, Answer)> {
         self.failed.remove(peer);
-        self.waiting.remove(peer).unwrap_or_default().lanes
+        self.waiting.remove(peer).unwrap_or_default().streams
     }
 
     /// A dial has failed: what to try next, if anything.
@@ -103,7 +103,7 @@ impl Dialling {
     /// Nobody could connect to `peer`: tells all who wait.
     pub(crate) fn failed(&mut self, peer: PeerId, why: &str) {
         let Some(waiting) = self.waiting.remove(&peer) else { return };
-        for (_, answer) in waiting.lanes {
+        for (_, answer) in waiting.streams {
             drop(answer.send(Err(NotOpened::Unreachable(why.to_owned()))));
         }
         if self.failed.len() >= PEERS_MAX {
@@ -131,6 +131,7 @@ pub(crate) enum Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
     use tokio::sync::oneshot;
 
     const RELAYED: &str =
@@ -143,7 +144,7 @@ mod tests {
             ["/ip4/192.0.2.1/udp/1/quic-v1", RELAYED].map(|a| a.parse().unwrap());
         let mut dialling = Dialling::default();
         let (answer, _opened) = oneshot::channel();
-        assert_eq!(dialling.want(peer, Family::Pair, answer), Wanted::Dial);
+        assert_eq!(dialling.want(peer, Channel::Lane(Family::Pair), answer), Wanted::Dial);
         dialling.began(&peer, dial, vec![quic, relayed.clone()]);
         assert_eq!(dialling.retry(&peer, dial), Retry::At(vec![relayed]));
         dialling.began(&peer, dial, Vec::new());

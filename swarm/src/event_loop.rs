@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::call::Caller;
+use crate::channel::Channel;
 use crate::config::SwarmConfig;
 use crate::dialling::Dialling;
-use crate::family::Family;
 use crate::handle::Shared;
 use crate::identity::{node_id, peer_id};
 use crate::kad::LookUps;
@@ -34,11 +34,26 @@ use crate::{gossip, kad as look_ups};
 /// What the swarm's handles ask for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Open { to: NodeId, family: Family, answer: Answer },
-    Learned { node: NodeId, addresses: Vec<Multiaddr> },
+    Open {
+        to: NodeId,
+        channel: Channel,
+        answer: Answer,
+    },
+    Learned {
+        node: NodeId,
+        addresses: Vec<Multiaddr>,
+    },
     Publish(Box<Gossip>),
-    LookUp { locator: Locator, answer: oneshot::Sender<Vec<PairId>> },
-    Provide { locator: Locator, pair: PairId },
+    LookUp {
+        locator: Locator,
+        answer: oneshot::Sender<Vec<PairId>>,
+    },
+    Provide {
+        locator: Locator,
+        pair: PairId,
+    },
+    /// Dial the bootstrap addresses if there are too few peers.
+    SeekCompany,
 }
 
 /// What anybody may read of the swarm.
@@ -114,7 +129,7 @@ impl<S: Service> EventLoop<S> {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Open { to, family, answer } => self.open(peer_id(&to), family, answer),
+            Command::Open { to, channel, answer } => self.open(peer_id(&to), channel, answer),
             Command::Learned { node, addresses } => self.add_to_kad(peer_id(&node), addresses),
             Command::Publish(message) => {
                 if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
@@ -127,6 +142,7 @@ impl<S: Service> EventLoop<S> {
             Command::Provide { locator, pair } => {
                 look_ups::provide(&mut self.swarm.behaviour_mut().kad, locator, pair);
             }
+            Command::SeekCompany => self.seek_company(),
         }
     }
 
@@ -199,8 +215,8 @@ impl<S: Service> EventLoop<S> {
                 view.peers.insert(node);
             });
         }
-        for (family, answer) in self.dialling.connected(&peer) {
-            self.swarm.behaviour_mut().lanes.open(peer, family, answer);
+        for (channel, answer) in self.dialling.connected(&peer) {
+            self.swarm.behaviour_mut().lanes.open(peer, channel, answer);
         }
     }
 

@@ -2,7 +2,6 @@
 //! shards never stands before a heartbeat.
 
 use defs_core::message::Request;
-use libp2p::StreamProtocol;
 
 /// A family of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,15 +75,5 @@ impl Family {
 
     pub(crate) fn index(self) -> usize {
         self as usize
-    }
-
-    pub(crate) fn protocol(self) -> StreamProtocol {
-        StreamProtocol::new(match self {
-            Self::Shard => "/defs/shard/1",
-            Self::Record => "/defs/record/1",
-            Self::Pair => "/defs/pair/1",
-            Self::Locate => "/defs/locate/1",
-            Self::Repair => "/defs/repair/1",
-        })
     }
 }

@@ -10,7 +10,7 @@ use defs_core::message::{Gossip, MESSAGE_MAX, Reason, Refusal, Request, Response
 use defs_core::port::{Peers as _, Publish as _};
 use defs_port_suite::peers::{Echo, ask_for};
 use defs_wire::{decode_response, encode_gossip, encode_request};
-use futures::StreamExt as _;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
 use libp2p::swarm::{NetworkBehaviour, Stream, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, noise, tcp};
@@ -19,8 +19,9 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use crate::behaviour::GOSSIP_MAX;
+use crate::channel::Channel;
 use crate::frame::Frames;
-use crate::identity::{keypair, peer_id};
+use crate::identity::{keypair, node_id, peer_id};
 use crate::lane::{Lane, LaneError, framed};
 use crate::{Family, Running, Swarm, SwarmConfig, SwarmHandle, muxer, opening};
 
@@ -111,12 +112,17 @@ impl Hostile {
         panic!("{what}: not within {PATIENCE:?}");
     }
 
+    /// A stream that the node has not closed yet.
+    async fn stream(&mut self, channel: Channel) -> Stream {
+        let (answer, opened) = oneshot::channel();
+        self.swarm.behaviour_mut().lanes.open(self.node, channel, answer);
+        self.run(opened).await.unwrap().unwrap()
+    }
+
     /// A lane that the node has greeted.
     async fn lane(&mut self, family: Family) -> Lane<Stream> {
-        let (answer, opened) = oneshot::channel();
-        self.swarm.behaviour_mut().lanes.open(self.node, family, answer);
-        let mut lane =
-            Lane::new(self.run(opened).await.unwrap().unwrap(), PATIENCE, Frames::new(1));
+        let stream = self.stream(Channel::Lane(family)).await;
+        let mut lane = Lane::new(stream, PATIENCE, Frames::new(1));
         self.run(lane.await_greeting()).await.unwrap();
         lane
     }
@@ -201,6 +207,50 @@ async fn every_protocol_refuses_what_is_too_large_or_no_message_and_answers_the_
         assert_eq!((response, is_last), (expected, false), "{family:?}");
     }
     hostile.until("all lanes are given back", |_| node.stats().lanes_served == 0).await;
+}
+
+/// What comes on `stream` after `bytes`, up to its end.
+async fn told(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut told = Vec::new();
+    // A stream that was dropped at the other side breaks.
+    drop(stream.read_to_end(&mut told).await);
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_to_be_forwarded_ends_unless_it_names_another_member() {
+    let (node, _running) = serving(1, Arc::default()).await;
+    let mut hostile = Hostile::of(&node).await;
+    for named in [node.me(), NodeId([9; 32])] {
+        let stream = hostile.stream(Channel::Via).await;
+        // "It is no other member."
+        assert_eq!(hostile.run(told(stream, &named.0)).await, [2]);
+    }
+    let mut cut = hostile.stream(Channel::Via).await;
+    hostile.run(cut.write_all(&[1; 31])).await.unwrap();
+    drop(cut);
+    hostile.until("all three are refused", |_| node.stats().via_refused == 3).await;
+    assert_eq!(node.stats().via_opened, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forwarded_stream_ends_unless_a_member_sent_it_and_it_begins_with_a_handshake() {
+    let service = Arc::<Echo>::default();
+    let (node, _running) = serving(1, Arc::clone(&service)).await;
+    let mut hostile = Hostile::of(&node).await;
+    // As a stranger, and then as a member.
+    for _ in 0..2 {
+        let stream = hostile.stream(Channel::Forwarded).await;
+        assert!(hostile.run(told(stream, &[0xff; 200])).await.is_empty());
+        service.admit(node_id(hostile.swarm.local_peer_id()).unwrap());
+    }
+    hostile.until("both are refused", |_| node.stats().lanes_refused == 2).await;
+    let (request, expected) = good(Family::Pair);
+    let (response, ..) = hostile.say(Family::Pair, &message(&request)).await;
+    assert_eq!(response, expected);
+    assert_eq!((node.stats().via_served, service.callers().len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,10 +9,13 @@
 //! SwarmHandle::call ─ pool ─ lane ══ connection ══ lane ─ served ─ Service::serve
 //!        └ opens ─ event loop ─ dial ┘
 //! ```
+//!
+//! A client that can't dial a node goes by way of one that it reached: see [`via`].
 
 mod addresses;
 mod behaviour;
 mod call;
+mod channel;
 mod config;
 mod connections;
 mod dial_errors;
@@ -36,6 +39,7 @@ mod pool;
 mod served;
 mod start;
 mod stats;
+mod via;
 
 pub use config::{Discovery, Limits, StartError, SwarmConfig, Timeouts};
 pub use family::Family;

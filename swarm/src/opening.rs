@@ -24,8 +24,8 @@ use libp2p::{PeerId, StreamProtocol};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::channel::Channel;
 use crate::connections::Connections;
-use crate::family::Family;
 
 /// Why no lane could be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,9 +41,9 @@ pub(crate) enum NotOpened {
 /// Where the stream goes that somebody waits for.
 pub(crate) type Answer = oneshot::Sender<Result<Stream, NotOpened>>;
 
-/// Takes lanes that peers open. Called on the connection's task: must not wait.
+/// Takes streams that peers open. Called on the connection's task: must not wait.
 pub(crate) trait Accept: Send + Sync {
-    fn accept(&self, peer: PeerId, family: Family, stream: Stream);
+    fn accept(&self, peer: PeerId, channel: Channel, stream: Stream);
 }
 
 /// Set once the node's service is there; until then lanes are closed as they come.
@@ -52,7 +52,7 @@ pub(crate) type Acceptor = Arc<OnceLock<Box<dyn Accept>>>;
 /// Asks a connection for a stream.
 #[derive(Debug)]
 pub(crate) struct Open {
-    family: Family,
+    channel: Channel,
     answer: Answer,
 }
 
@@ -70,8 +70,8 @@ impl Behaviour {
     }
 
     /// Opens a stream on a connection to `peer`, a direct one if there is one.
-    pub(crate) fn open(&mut self, peer: PeerId, family: Family, answer: Answer) {
-        self.asked.push_back((peer, Open { family, answer }));
+    pub(crate) fn open(&mut self, peer: PeerId, channel: Channel, answer: Answer) {
+        self.asked.push_back((peer, Open { channel, answer }));
     }
 
     fn handler(&self, peer: PeerId) -> Handler {
@@ -153,7 +153,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Answer;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Spoken> {
-        let spoken = if self.acceptor.is_some() { Family::ALL.as_slice() } else { &[] };
+        let spoken = if self.acceptor.is_some() { Channel::ALL.as_slice() } else { &[] };
         SubstreamProtocol::new(Spoken(spoken), ())
     }
 
@@ -165,20 +165,19 @@ impl ConnectionHandler for Handler {
         &mut self,
         _: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Spoken, Answer, Infallible>> {
-        let Some(Open { family, answer }) = self.asked.pop_front() else { return Poll::Pending };
-        let spoken = Spoken(&Family::ALL[family.index()..=family.index()]);
-        let protocol = SubstreamProtocol::new(spoken, answer);
+        let Some(Open { channel, answer }) = self.asked.pop_front() else { return Poll::Pending };
+        let protocol = SubstreamProtocol::new(Spoken(channel.alone()), answer);
         Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Spoken, Spoken, (), Answer>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, family),
+                protocol: (stream, channel),
                 ..
             }) => {
                 if let Some(acceptor) = self.acceptor.as_ref().and_then(|cell| cell.get()) {
-                    acceptor.accept(self.peer, family, stream);
+                    acceptor.accept(self.peer, channel, stream);
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
@@ -209,11 +208,11 @@ fn not_opened(error: StreamUpgradeError<Infallible>) -> NotOpened {
 
 /// The protocols offered or asked for.
 #[derive(Clone, Copy)]
-pub(crate) struct Spoken(&'static [Family]);
+pub(crate) struct Spoken(&'static [Channel]);
 
-/// A protocol with the family that it stands for.
+/// A protocol with what it stands for.
 #[derive(Clone)]
-pub(crate) struct Named(Family, StreamProtocol);
+pub(crate) struct Named(Channel, StreamProtocol);
 
 impl AsRef<str> for Named {
     fn as_ref(&self) -> &str {
@@ -229,15 +228,15 @@ impl fmt::Debug for Named {
 
 impl UpgradeInfo for Spoken {
     type Info = Named;
-    type InfoIter = std::iter::Map<std::slice::Iter<'static, Family>, fn(&Family) -> Named>;
+    type InfoIter = std::iter::Map<std::slice::Iter<'static, Channel>, fn(&Channel) -> Named>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        self.0.iter().map(|family| Named(*family, family.protocol()))
+        self.0.iter().map(|channel| Named(*channel, channel.protocol()))
     }
 }
 
 impl InboundUpgrade<Stream> for Spoken {
-    type Output = (Stream, Family);
+    type Output = (Stream, Channel);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
@@ -247,7 +246,7 @@ impl InboundUpgrade<Stream> for Spoken {
 }
 
 impl OutboundUpgrade<Stream> for Spoken {
-    type Output = (Stream, Family);
+    type Output = (Stream, Channel);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 

@@ -49,6 +49,12 @@ impl Places {
         }
     }
 
+    /// Whom a bootstrap address was found to lead to so far.
+    pub(crate) fn dialled_at(&self, address: &Multiaddr) -> impl Iterator<Item = &PeerId> {
+        let address = without_peer(address.clone());
+        self.dialled.iter().filter(move |(_, at)| **at == address).map(|(peer, _)| peer)
+    }
+
     /// `peer` says that it relays.
     pub(crate) fn relays(&mut self, peer: PeerId) {
         if self.dialled.contains_key(&peer) && !self.relays.contains(&peer) {

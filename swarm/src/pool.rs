@@ -1,15 +1,17 @@
 //! Lanes to other peers, kept open between calls. A lane comes back only after a clean
 //! exchange; anything else drops it, which the other side sees as its end.
 
+mod ways;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use defs_core::ids::NodeId;
 use defs_core::port::CallError;
-use libp2p::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use crate::channel::Channel;
 use crate::config::{Limits, Timeouts};
 use crate::event_loop::Command;
 use crate::family::Family;
@@ -17,6 +19,7 @@ use crate::frame::Frames;
 use crate::lane::{Lane, LaneError};
 use crate::opening::NotOpened;
 use crate::stats::Counters;
+use crate::via::{Carrier, Detours};
 
 /// Times that a lane is asked for if the peer closes it unused.
 const ATTEMPTS: usize = 2;
@@ -28,6 +31,8 @@ pub(crate) struct Pool {
     timeouts: Timeouts,
     counters: Arc<Counters>,
     frames: Frames,
+    /// Of clients: nodes reach each other themselves.
+    detours: Option<Detours>,
 }
 
 type PeerLanes = [FamilyLanes; Family::COUNT];
@@ -46,8 +51,10 @@ struct Idle {
 
 /// A lane that counts itself.
 struct OpenLane {
-    lane: Lane<Stream>,
+    lane: Lane<Carrier>,
     counters: Arc<Counters>,
+    /// Its place among those that go by way of other nodes, if it does.
+    detour: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for OpenLane {
@@ -65,7 +72,7 @@ pub(crate) struct Leased {
 }
 
 impl Leased {
-    pub(crate) fn lane(&mut self) -> &mut Lane<Stream> {
+    pub(crate) fn lane(&mut self) -> &mut Lane<Carrier> {
         &mut self.lane.lane
     }
 
@@ -89,7 +96,13 @@ impl Pool {
         counters: Arc<Counters>,
         frames: Frames,
     ) -> Self {
-        Self { peers: Mutex::default(), commands, limits, timeouts, counters, frames }
+        let (peers, detours) = (Mutex::default(), None);
+        Self { peers, commands, limits, timeouts, counters, frames, detours }
+    }
+
+    /// The same pool, which goes by way of other nodes where it has to.
+    pub(crate) fn with_detours(self, detours: Detours) -> Self {
+        Self { detours: Some(detours), ..self }
     }
 
     /// A lane to `to` that somebody serves.
@@ -98,17 +111,26 @@ impl Pool {
         let lanes = &home[family.index()];
         let waiting = timeout(self.timeouts.response, Arc::clone(&lanes.permits).acquire_owned());
         let Ok(Ok(permit)) = waiting.await else { return Err(CallError::TimedOut { to }) };
-        let lane = match self.reuse(lanes) {
+        let lane = match self.reuse(to, lanes) {
             Some(lane) => lane,
             None => self.open(to, family).await?,
         };
         Ok(Leased { lane, home, family, _permit: permit })
     }
 
-    /// Closes what is kept for `peer`: nobody is connected to it any more.
+    /// Closes what is kept for `peer`: nobody is connected to it any more. What goes by way of
+    /// others stays.
     pub(crate) fn forget(&self, peer: &NodeId) {
-        let forgotten = lock(&self.peers).remove(peer);
-        drop(forgotten);
+        let mut peers = lock(&self.peers);
+        let Some(lanes) = peers.get(peer).map(Arc::clone) else { return };
+        if self.detours.is_none() {
+            peers.remove(peer);
+            return;
+        }
+        drop(peers);
+        for lanes in lanes.iter() {
+            lock(&lanes.idle).retain(|idle| idle.lane.detour.is_some());
+        }
     }
 
     fn lanes_to(&self, peer: NodeId) -> Arc<PeerLanes> {
@@ -127,29 +149,30 @@ impl Pool {
 
     /// An idle lane that its other end still serves. The server closes lanes that were
     /// idle for long; half of that time keeps us from using one just as it closes.
-    fn reuse(&self, lanes: &FamilyLanes) -> Option<OpenLane> {
+    fn reuse(&self, to: NodeId, lanes: &FamilyLanes) -> Option<OpenLane> {
         loop {
             let Idle { mut lane, since } = lock(&lanes.idle).pop()?;
-            if since.elapsed() < self.timeouts.lane_idle / 2 && lane.lane.is_quiet() {
+            let is_young = since.elapsed() < self.timeouts.lane_idle / 2;
+            if is_young && !self.is_outdated(to, &lane) && lane.lane.is_quiet() {
                 return Some(lane);
             }
         }
     }
 
-    async fn open(&self, to: NodeId, family: Family) -> Result<OpenLane, CallError> {
-        let unreachable = |why: String| CallError::Unreachable { to, why };
+    /// A new lane on a connection to `to`, or why there is none.
+    async fn open_directly(&self, to: NodeId, family: Family) -> Result<OpenLane, String> {
         for _ in 0..ATTEMPTS {
             match timeout(self.timeouts.dial, self.open_once(to, family)).await {
                 Ok(Ok(Ok(lane))) => return Ok(lane),
                 Ok(Ok(Err(_closed_unused))) => {}
-                Ok(Err(not_opened)) => return Err(unreachable(not_opened.to_string())),
+                Ok(Err(not_opened)) => return Err(not_opened.to_string()),
                 Err(_) => {
                     let limit = self.timeouts.dial;
-                    return Err(unreachable(format!("no connection within {limit:?}")));
+                    return Err(format!("no connection within {limit:?}"));
                 }
             }
         }
-        Err(unreachable("it closes every lane at once; it may be too busy".to_owned()))
+        Err("it closes every lane at once; it may be too busy".to_owned())
     }
 
     async fn open_once(
@@ -159,12 +182,18 @@ impl Pool {
     ) -> Result<Result<OpenLane, LaneError>, NotOpened> {
         let (answer, opened) = oneshot::channel();
         let gone = |what: &str| NotOpened::Unreachable(what.to_owned());
-        let asked = self.commands.send(Command::Open { to, family, answer }).await;
+        let command = Command::Open { to, channel: Channel::Lane(family), answer };
+        let asked = self.commands.send(command).await;
         asked.map_err(|_stopped| gone("this swarm has stopped"))?;
         let stream = opened.await.map_err(|_dropped| gone("the connection closed"))??;
-        self.counters.lanes_opened.add(1);
-        let lane = Lane::new(stream, self.timeouts.progress, self.frames.clone());
-        let mut lane = OpenLane { lane, counters: Arc::clone(&self.counters) };
+        let mut lane = self.on(Carrier::Direct(stream), None);
         Ok(lane.lane.await_greeting().await.map(|()| lane))
+    }
+
+    /// A lane on `carrier`, counted.
+    fn on(&self, carrier: Carrier, detour: Option<OwnedSemaphorePermit>) -> OpenLane {
+        self.counters.lanes_opened.add(1);
+        let lane = Lane::new(carrier, self.timeouts.progress, self.frames.clone());
+        OpenLane { lane, counters: Arc::clone(&self.counters), detour }
     }
 }

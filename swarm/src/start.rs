@@ -31,6 +31,7 @@ use crate::opening::Acceptor;
 use crate::places::Places;
 use crate::pool::Pool;
 use crate::served::Server;
+use crate::via::{Detours, Sealing};
 
 /// Commands that may wait for the event loop. It answers each in microseconds, so only a
 /// burst of look-ups or gossip fills this.
@@ -55,6 +56,7 @@ pub struct Swarm {
     pub(crate) view: watch::Sender<View>,
     handle: SwarmHandle,
     acceptor: Acceptor,
+    sealing: Sealing,
     bootstrap: Vec<Multiaddr>,
     places: Places,
     pub(crate) config: SwarmConfig,
@@ -92,7 +94,7 @@ impl Swarm {
     /// Serves requests and gossip with `service` from now on.
     #[must_use]
     pub fn serve<S: Service>(self, service: Arc<S>) -> Running {
-        let entrance = Entrance::new(Server {
+        let server = Server {
             service: Arc::clone(&service),
             tasks: self.handle.caller.tasks.clone(),
             shutdown: self.handle.caller.shutdown.clone(),
@@ -100,7 +102,9 @@ impl Swarm {
             timeouts: self.config.timeouts,
             counters: Arc::clone(&self.handle.caller.counters),
             frames: self.handle.caller.frames.clone(),
-        });
+        };
+        let (me, commands) = (self.handle.me, self.handle.commands.clone());
+        let entrance = Entrance::new(me, server, commands, self.sealing.clone());
         // Set once: `self` is consumed here.
         drop(self.acceptor.set(Box::new(entrance)));
         self.run(service)
@@ -136,6 +140,7 @@ impl Swarm {
 
     fn build(config: SwarmConfig, role: &Role) -> Result<Self, StartError> {
         let bootstrap = parse_all(&config.discovery.bootstrap)?;
+        let has_bootstrap = !bootstrap.is_empty();
         let external = parse_all(&config.external)?;
         let mut swarm = build_swarm(&config, role)?;
         for address in &external {
@@ -151,8 +156,13 @@ impl Swarm {
         let counters = Arc::default();
         let frames = Frames::new(config.limits.frames_kept);
         let (limits, timeouts) = (config.limits, config.timeouts);
-        let pool =
+        let sealing = Sealing::new(&keypair(&config.secret)?).map_err(set_up("noise"))?;
+        let mut pool =
             Pool::new(commands.clone(), limits, timeouts, Arc::clone(&counters), frames.clone());
+        if matches!(role, Role::Client) {
+            let ways = (commands.clone(), reader.clone());
+            pool = pool.with_detours(Detours::new(me, sealing.clone(), ways, has_bootstrap));
+        }
         let caller = Caller {
             pool,
             tasks: TaskTracker::new(),
@@ -175,6 +185,7 @@ impl Swarm {
             view,
             handle,
             acceptor: Acceptor::default(),
+            sealing,
             places: Places::new(&bootstrap, is_hidden),
             bootstrap,
             config,

@@ -23,6 +23,19 @@ pub struct SwarmStats {
     pub relayed: u64,
     /// Relayed connections of this peer that were replaced by one it dialled directly.
     pub punched: u64,
+    /// Streams between a client and another node that this node forwards now.
+    pub via_streams: u64,
+    /// Such streams since the start.
+    pub via_opened: u64,
+    /// Such streams that were not opened: for a limit, or since the other node is no member
+    /// or was not reached.
+    pub via_refused: u64,
+    /// Bytes forwarded, both ways.
+    pub via_bytes: u64,
+    /// Lanes served here that another node forwarded.
+    pub via_served: u64,
+    /// Lanes of this client that went by way of another node.
+    pub detours: u64,
     /// Gossiped messages sent, heard, and dropped because the queue was full.
     pub gossip_sent: u64,
     /// See [`SwarmStats::gossip_sent`].
@@ -57,6 +70,12 @@ pub(crate) struct Counters {
     pub(crate) dial_failures: Counter,
     pub(crate) relayed: Counter,
     pub(crate) punched: Counter,
+    pub(crate) via_streams: Counter,
+    pub(crate) via_opened: Counter,
+    pub(crate) via_refused: Counter,
+    pub(crate) via_bytes: Counter,
+    pub(crate) via_served: Counter,
+    pub(crate) detours: Counter,
     pub(crate) gossip_sent: Counter,
     pub(crate) gossip_heard: Counter,
     pub(crate) gossip_dropped: Counter,
@@ -111,6 +130,12 @@ impl Counters {
             relay_places,
             relayed: self.relayed.get(),
             punched: self.punched.get(),
+            via_streams: self.via_streams.get(),
+            via_opened: self.via_opened.get(),
+            via_refused: self.via_refused.get(),
+            via_bytes: self.via_bytes.get(),
+            via_served: self.via_served.get(),
+            detours: self.detours.get(),
             gossip_sent: self.gossip_sent.get(),
             gossip_heard: self.gossip_heard.get(),
             gossip_dropped: self.gossip_dropped.get(),

@@ -115,6 +115,11 @@ metrics! {
         relay_places: Level = "defs.relay.places", "{relay}", "Relays that keep a place for this node, since nobody can dial it.";
         relayed: Count = "defs.relay.relayed", "{connection}", "Connections between others that this node has relayed.";
         punched: Count = "defs.relay.punched", "{connection}", "Relayed connections of this node that it replaced by a direct one.";
+        via_streams: Level = "defs.via.streams", "{stream}", "Streams between a client and another node that this node forwards.";
+        via_opened: Count = "defs.via.opened", "{stream}", "Such streams opened.";
+        via_refused: Count = "defs.via.refused", "{stream}", "Such streams not opened: for a limit, or since the other node is no member or was not reached.";
+        via_bytes: Count = "defs.via.carried", "By", "Bytes forwarded between clients and other nodes, both ways.";
+        via_served: Count = "defs.via.served", "{lane}", "Lanes of clients served here that another node forwarded.";
         calls_failed: Count = "defs.peer.calls_failed", "{call}", "Requests to other peers that got no answer.";
         bytes_sent: Count = "defs.peer.sent", "By", "Bytes of messages and bodies sent.";
         bytes_received: Count = "defs.peer.received", "By", "Bytes of messages and bodies received.";

@@ -554,4 +554,8 @@ impl<W: World> Service for Engine<W> {
         self.connections.forget(&peer);
         self.membership.gone(&peer);
     }
+
+    fn is_member(&self, node: &NodeId) -> bool {
+        self.membership.is_admitted(node)
+    }
 }

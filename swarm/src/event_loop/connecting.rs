@@ -9,9 +9,9 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::EventLoop;
 use crate::addresses::{for_routing, tcp_first};
+use crate::channel::Channel;
 use crate::dial_errors;
 use crate::dialling::{Retry, Wanted};
-use crate::family::Family;
 use crate::identity::node_id;
 use crate::opening::Answer;
 
@@ -35,10 +35,10 @@ impl<S: Service> EventLoop<S> {
         }
     }
 
-    pub(super) fn open(&mut self, peer: PeerId, family: Family, answer: Answer) {
+    pub(super) fn open(&mut self, peer: PeerId, channel: Channel, answer: Answer) {
         if self.swarm.is_connected(&peer) {
-            self.swarm.behaviour_mut().lanes.open(peer, family, answer);
-        } else if self.dialling.want(peer, family, answer) == Wanted::Dial {
+            self.swarm.behaviour_mut().lanes.open(peer, channel, answer);
+        } else if self.dialling.want(peer, channel, answer) == Wanted::Dial {
             self.dial(peer);
         }
     }
@@ -98,11 +98,16 @@ impl<S: Service> EventLoop<S> {
             return;
         }
         for address in self.bootstrap.clone() {
+            // Whoever answers there is company already.
+            if self.places.dialled_at(&address).any(|peer| self.swarm.is_connected(peer)) {
+                continue;
+            }
             if let Err(error) = self.swarm.dial(address.clone()) {
                 tracing::debug!(%address, %error, "a bootstrap address could not be dialled");
             }
         }
     }
+
     pub(super) fn refresh_early(&mut self) {
         // Without anyone in the table there is nobody to ask: that tick doesn't count.
         if self.early_refreshes > 0 && self.swarm.behaviour_mut().kad.bootstrap().is_ok() {

@@ -5,6 +5,7 @@ mod discovery;
 mod loopback;
 mod own_network;
 mod relays;
+mod via;
 
 use std::sync::Arc;
 use std::time::Duration;

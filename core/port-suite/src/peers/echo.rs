@@ -18,6 +18,7 @@ struct Seen {
     broken: Vec<BodyError>,
     heard: Vec<Gossip>,
     gone: Vec<NodeId>,
+    members: Vec<NodeId>,
 }
 
 impl Echo {
@@ -43,6 +44,11 @@ impl Echo {
     #[must_use]
     pub fn gone_peers(&self) -> Vec<NodeId> {
         self.with(|seen| seen.gone.clone())
+    }
+
+    /// Takes `node` for a member of the network from now on.
+    pub fn admit(&self, node: NodeId) {
+        self.with(|seen| seen.members.push(node));
     }
 
     fn with<T>(&self, see: impl FnOnce(&mut Seen) -> T) -> T {
@@ -125,5 +131,9 @@ impl Service for Echo {
 
     fn gone(&self, peer: NodeId) {
         self.with(|seen| seen.gone.push(peer));
+    }
+
+    fn is_member(&self, node: &NodeId) -> bool {
+        self.with(|seen| seen.members.contains(node))
     }
 }

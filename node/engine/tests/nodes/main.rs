@@ -7,6 +7,7 @@ mod balance;
 mod clock;
 mod dates;
 mod forming;
+mod forwarded;
 mod healing;
 mod hidden;
 mod hostile;
