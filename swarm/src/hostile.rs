@@ -211,11 +211,14 @@ async fn every_protocol_refuses_what_is_too_large_or_no_message_and_answers_the_
 
 /// What comes on `stream` after `bytes`, up to its end.
 async fn told(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
-    stream.write_all(bytes).await.unwrap();
-    stream.flush().await.unwrap();
     let mut told = Vec::new();
-    // A stream that was dropped at the other side breaks.
-    drop(stream.read_to_end(&mut told).await);
+    // A stream that the other side has dropped breaks.
+    let talking = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await?;
+        stream.read_to_end(&mut told).await
+    };
+    drop(talking.await);
     told
 }
 

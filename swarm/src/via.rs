@@ -25,3 +25,4 @@ pub(crate) use detours::{Detoured, Detours, NoWay};
 pub(crate) use forwarding::Forwarding;
 pub(crate) use guests::Guests;
 pub(crate) use sealing::{Carrier, Sealing};
+pub(crate) use words::Code;

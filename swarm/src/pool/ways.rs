@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{OpenLane, Pool, lock};
 use crate::family::Family;
-use crate::via::{Detoured, Detours, NoWay};
+use crate::via::{Code, Detoured, Detours, NoWay};
 
 /// How long a dial has before another way is tried beside it: a connection over the internet
 /// stands in less, and what a firewall swallows is not waited for longer.
@@ -20,9 +20,11 @@ const HEAD_START: Duration = Duration::from_millis(500);
 impl Pool {
     /// A new lane to `to`, by whatever way there is.
     pub(super) async fn open(&self, to: NodeId, family: Family) -> Result<OpenLane, CallError> {
-        let opened = match &self.detours {
-            None => self.open_directly(to, family).await,
-            Some(detours) => Box::pin(self.open_somehow(detours, to, family)).await,
+        let opened = match (&self.detours, Code::of(family)) {
+            (Some(detours), Some(code)) => {
+                Box::pin(self.open_somehow(detours, to, (family, code))).await
+            }
+            _ => self.open_directly(to, family).await,
         };
         opened.map_err(|why| CallError::Unreachable { to, why })
     }
@@ -31,11 +33,11 @@ impl Pool {
         &self,
         detours: &Detours,
         to: NodeId,
-        family: Family,
+        (family, code): (Family, Code),
     ) -> Result<OpenLane, String> {
         if detours.is_needed(&to) {
             detours.dial_again(to, family);
-            if let Ok(lane) = self.open_by_way(detours, to, family).await {
+            if let Ok(lane) = self.open_by_way(detours, to, code).await {
                 return Ok(lane);
             }
         }
@@ -48,7 +50,7 @@ impl Pool {
             Ok(Err(why)) => Some(why),
             Err(_) => None,
         };
-        let mut by_way = pin!(self.open_by_way(detours, to, family));
+        let mut by_way = pin!(self.open_by_way(detours, to, code));
         let both = |why: String, no_way: NoWay| format!("{why}; {no_way}");
         let Some(why) = failed else {
             return tokio::select! {
@@ -70,13 +72,13 @@ impl Pool {
         &self,
         detours: &Detours,
         to: NodeId,
-        family: Family,
+        code: Code,
     ) -> Result<OpenLane, NoWay> {
         if detours.is_hopeless(&to) {
             return Err(NoWay::Lately);
         }
         let limit = self.timeouts.dial;
-        let opened = timeout(limit, self.go_around(detours, to, family)).await;
+        let opened = timeout(limit, self.go_around(detours, to, code)).await;
         let opened = opened.unwrap_or(Err(NoWay::TimedOut(limit)));
         match &opened {
             Ok(_) => self.counters.detours.add(1),
@@ -92,7 +94,7 @@ impl Pool {
         &self,
         detours: &Detours,
         to: NodeId,
-        family: Family,
+        code: Code,
     ) -> Result<OpenLane, NoWay> {
         let place = match detours.place() {
             Some(place) => place,
@@ -101,7 +103,7 @@ impl Pool {
                 detours.next_place().await?
             }
         };
-        let Detoured { by, carrier } = detours.open(to, family).await?;
+        let Detoured { by, carrier } = detours.open(to, code, self.timeouts.dial).await?;
         let mut lane = self.on(carrier, Some(place));
         lane.lane.await_greeting().await.map_err(NoWay::NotServed)?;
         detours.worked(to, by);

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use super::sealing::{Carrier, NotSealed, Sealing};
-use super::words::{Answer, code_of};
+use super::words::{Answer, Code};
 use crate::channel::Channel;
 use crate::event_loop::{Command, View};
 use crate::family::Family;
@@ -72,8 +72,22 @@ pub(crate) enum Blocked {
     Unknown,
     #[error("{0}")]
     NotSealed(#[from] NotSealed),
-    #[error("what nodes say to each other is not forwarded")]
-    NoFamily,
+    #[error("nothing came of it within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl Blocked {
+    /// Whether who was asked to forward answered as it should.
+    fn is_an_answer(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::NotOpened(_)
+            | Self::Broken(_)
+            | Self::Unknown
+            | Self::NotSealed(_)
+            | Self::TimedOut(_) => false,
+        }
+    }
 }
 
 /// A stream by way of another node.
@@ -102,6 +116,8 @@ struct Known {
     no_way: HashMap<NodeId, Instant>,
     /// Who forwarded last.
     last: Option<NodeId>,
+    /// Who was to forward last and didn't answer.
+    silent: Option<NodeId>,
     sought: Option<Instant>,
 }
 
@@ -163,6 +179,7 @@ impl Detours {
         let mut known = self.known();
         make_room(&mut known.needed);
         known.last = Some(by);
+        known.silent = known.silent.filter(|silent| *silent != by);
         if let Entry::Vacant(entry) = known.needed.entry(node) {
             entry.insert(Instant::now());
             tracing::debug!(%node, %by, "a node that can't be dialled is reached by way of another");
@@ -187,16 +204,37 @@ impl Detours {
         Arc::clone(&self.places).acquire_owned().await.or(Err(NoWay::Nobody))
     }
 
-    /// A stream for a lane to `node`, by way of whoever manages.
-    pub(crate) async fn open(&self, node: NodeId, family: Family) -> Result<Detoured, NoWay> {
+    /// A stream for a lane to `node`, by way of whoever manages, within `limit`.
+    pub(crate) async fn open(
+        &self,
+        node: NodeId,
+        code: Code,
+        limit: Duration,
+    ) -> Result<Detoured, NoWay> {
+        let forwarders = self.forwarders(&node).await;
+        // Two get their time, so that a line that is dead and doesn't say so leaves another way.
+        let each = if forwarders.len() > 1 { limit / 2 } else { limit };
         let mut no_way = NoWay::Nobody;
-        for by in self.forwarders(&node).await {
-            match self.open_by(by, node, family).await {
+        for by in forwarders {
+            let opened = timeout(each, self.open_by(by, node, code)).await;
+            match opened.unwrap_or(Err(Blocked::TimedOut(each))) {
                 Ok(carrier) => return Ok(Detoured { by, carrier }),
-                Err(why) => no_way = NoWay::By { by, why },
+                Err(why) => {
+                    if !why.is_an_answer() {
+                        self.mistrust(by);
+                    }
+                    no_way = NoWay::By { by, why };
+                }
             }
         }
         Err(no_way)
+    }
+
+    /// `by` is the last one to be asked from now on.
+    fn mistrust(&self, by: NodeId) {
+        let mut known = self.known();
+        known.last = known.last.filter(|last| *last != by);
+        known.silent = Some(by);
     }
 
     /// Who may forward to `node`: who did so last comes first, and the others not in the same
@@ -211,8 +249,12 @@ impl Detours {
                 found = self.connected_besides(node);
             }
         }
-        let last = self.known().last;
-        found.sort_by_key(|peer| (Some(*peer) != last, peer.0[0] ^ self.me.0[0]));
+        let (last, silent) = {
+            let known = self.known();
+            (known.last, known.silent)
+        };
+        let rank = |peer: &NodeId| (Some(*peer) == silent, Some(*peer) != last);
+        found.sort_by_key(|peer| (rank(peer), peer.0[0] ^ self.me.0[0]));
         found.truncate(FORWARDERS_TRIED);
         found
     }
@@ -232,8 +274,7 @@ impl Detours {
         }
     }
 
-    async fn open_by(&self, by: NodeId, node: NodeId, family: Family) -> Result<Carrier, Blocked> {
-        let code = code_of(family).ok_or(Blocked::NoFamily)?;
+    async fn open_by(&self, by: NodeId, node: NodeId, code: Code) -> Result<Carrier, Blocked> {
         let mut stream = self.stream_to(by).await?;
         stream.write_all(&node.0).await?;
         stream.flush().await?;
@@ -245,7 +286,7 @@ impl Detours {
             None => return Err(Blocked::Unknown),
         }
         let mut sealed = self.sealing.ask(node, stream).await?;
-        sealed.write_all(&[code]).await?;
+        sealed.write_all(&[code.byte()]).await?;
         sealed.flush().await?;
         Ok(Carrier::Forwarded(sealed))
     }
@@ -353,6 +394,11 @@ mod tests {
         assert_eq!(asked.len(), FORWARDERS_TRIED);
         assert_eq!(asked[0], last);
         assert!(!asked.contains(&node));
+        // Whoever doesn't answer is asked after all others.
+        world.detours.mistrust(last);
+        assert!(!world.detours.forwarders(&node).await.contains(&last));
+        world.detours.worked(node, last);
+        assert_eq!(world.detours.forwarders(&node).await[0], last);
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,19 +47,29 @@ impl fmt::Display for Answer {
 }
 
 /// How a forwarded lane names its family. Repair is between nodes: it has no number.
-pub(super) fn code_of(family: Family) -> Option<u8> {
-    match family {
-        Family::Shard => Some(1),
-        Family::Record => Some(2),
-        Family::Pair => Some(3),
-        Family::Locate => Some(4),
-        Family::Repair => None,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code(u8);
+
+impl Code {
+    /// The number of `family`, if it is forwarded.
+    pub(crate) fn of(family: Family) -> Option<Self> {
+        match family {
+            Family::Shard => Some(Self(1)),
+            Family::Record => Some(Self(2)),
+            Family::Pair => Some(Self(3)),
+            Family::Locate => Some(Self(4)),
+            Family::Repair => None,
+        }
+    }
+
+    pub(super) fn byte(self) -> u8 {
+        self.0
     }
 }
 
 /// The family that a forwarded lane names.
-pub(super) fn family_of(code: u8) -> Option<Family> {
-    Family::ALL.into_iter().find(|family| code_of(*family) == Some(code))
+pub(super) fn family_of(byte: u8) -> Option<Family> {
+    Family::ALL.into_iter().find(|family| Code::of(*family) == Some(Code(byte)))
 }
 
 #[cfg(test)]
@@ -70,8 +80,8 @@ mod tests {
     fn answers_and_families_are_read_as_they_are_written_and_no_other_byte_is() {
         let answers: Vec<_> = (0..=u8::MAX).filter_map(Answer::of).map(Answer::byte).collect();
         assert_eq!(answers, [1, 2, 3, 4]);
-        let families: Vec<_> = (0..=u8::MAX).filter_map(family_of).map(code_of).collect();
-        assert_eq!(families, [1, 2, 3, 4].map(Some));
-        assert_eq!(code_of(Family::Repair), None);
+        let families: Vec<_> = (0..=u8::MAX).filter_map(family_of).map(Code::of).collect();
+        assert_eq!(families, [1, 2, 3, 4].map(|byte| Some(Code(byte))));
+        assert_eq!(Code::of(Family::Repair), None);
     }
 }
