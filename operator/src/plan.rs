@@ -83,6 +83,7 @@ impl Member {
 
 /// A pair, as the planner sees it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another side of how it is")]
 pub(crate) struct KnownPair {
     /// Its DefsPair.
     pub(crate) name: String,

@@ -115,11 +115,11 @@ pub(super) fn observe(
     });
     let used = theirs.iter().flatten().filter_map(|it| Some(it.status.as_ref()?.used_bytes));
     let is_known = |id: &&&String| name_of(id).is_some();
-    let strangers = ids.iter().filter(|id| !is_known(id)).filter_map(|id| id.parse().ok());
+    let mut strangers = ids.iter().filter(|id| !is_known(id)).filter_map(|id| id.parse().ok());
     Observed {
         names: names.clone(),
         held: used.max().unwrap_or(0),
-        stranger: strangers.last(),
+        stranger: strangers.next(),
         epoch: Some(newest.epoch),
         witnesses: newest.witness_ids.iter().filter_map(name_of).collect(),
         members,
