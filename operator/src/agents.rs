@@ -279,6 +279,12 @@ impl Agents {
         }
     }
 
+    /// Whether this process has begun to listen so lately that who is not heard yet may only not
+    /// have been asked.
+    pub(crate) fn has_just_begun(&self) -> bool {
+        self.0.began.elapsed() < SILENT_AFTER
+    }
+
     /// For how long a node was not heard, as far as this process can say.
     pub(crate) fn silence(&self, known: &Known, now: Instant) -> Duration {
         now.duration_since(known.heard.unwrap_or(self.0.began))

@@ -51,6 +51,12 @@ pub(crate) async fn reconcile(
     };
     let looked = look(&context, &cluster, &names)?;
     let decided = decide::decide(&context, &cluster, &names, &looked).await?;
+    let is_all_heard = looked.members.iter().all(|it| it.node.is_none() || it.is_heard);
+    if context.agents.has_just_begun() && !is_all_heard {
+        // What stands there is the word of the operator before, and true until it is known better.
+        made?;
+        return Ok(Action::requeue(SOON));
+    }
     rank::rank(&context, &names, &looked, &decided);
     tell::tell(&context, (&cluster, &names), &looked, &decided, made.as_ref().err()).await?;
     made?;

@@ -61,6 +61,11 @@ pub(crate) async fn reconcile(node: Arc<DefsNode>, context: Arc<Context>) -> Res
         None => context.agents.lose(&key, "it has no pod that runs"),
     }
     let known = context.agents.known(&key);
+    let was_there = node.status.as_ref().is_some_and(|status| status.peer_id.is_some());
+    if context.agents.has_just_begun() && was_there && !known.is_heard(Instant::now()) {
+        made?;
+        return Ok(Action::requeue(SOON));
+    }
     let seen = Seen { pod: pod.as_deref(), known: &known, problem: made.as_ref().err() };
     tell::tell(&context, &cluster, &node, &seen).await?;
     made?;

@@ -64,6 +64,9 @@ pub(crate) async fn reconcile(pair: Arc<DefsPair>, context: Arc<Context>) -> Res
     if !crate::cluster::is_paused(&cluster, |_| false) && !pair.spec.paused {
         act::act(&context, (&cluster, &names), &pair, &status, &observed).await?;
     }
+    if context.agents.has_just_begun() && status.epoch.is_some() && observed.heard != [true; 2] {
+        return Ok(Action::requeue(SOON));
+    }
     let is_settled = tell(&context, &cluster, &pair, (&names, status), &observed).await?;
     context.failures.over("DefsPair", &*pair);
     Ok(Action::requeue(if is_settled { LOOK_AGAIN } else { SOON }))
