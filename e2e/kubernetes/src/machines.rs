@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::{join_all, try_join_all};
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, Taint};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, Pod, Taint};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -19,6 +19,12 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// The rules that a case has put into a machine's network.
 const TABLE: &str = "defs_e2e";
+
+/// Kills all processes of the pod whose UID fits `$1`, but for the one that keeps its network.
+const KILL: &str = r#"for file in $(grep -ls "pod$1" /proc/[0-9]*/cgroup); do
+    pid=${file#/proc/} pid=${pid%/cgroup}
+    [ "$(cat "/proc/$pid/comm")" = pause ] || { kill -KILL "$pid" && echo "$pid"; }
+done"#;
 
 /// What happens to a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +101,18 @@ impl<'a> Machines<'a> {
     pub async fn run(&self, machine: &str, command: &[&str]) -> Result<String> {
         let call: Vec<_> = ["node", "run", machine].iter().chain(command).copied().collect();
         self.provider.call(&call).await
+    }
+
+    /// Kills the processes of a pod, so that they can't say good-bye: the API server's deletion
+    /// gives them two seconds at least.
+    pub async fn kill(&self, pod: &Pod) -> Result<()> {
+        let machine = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+        let (machine, uid) = machine.zip(pod.uid()).context("a pod that runs nowhere")?;
+        // Some drivers of cgroups write its dashes as underscores.
+        let uid = uid.replace('-', "[-_]");
+        let killed = self.run(machine, &["sh", "-c", KILL, "kill", &uid]).await?;
+        ensure!(!killed.is_empty(), "{} has no process on {machine}", pod.name_any());
+        Ok(())
     }
 
     /// Drops what the pod at `address` on `machine` sends to TCP `port`, also on connections

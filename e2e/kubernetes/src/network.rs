@@ -300,6 +300,7 @@ impl<'a> Network<'a> {
     /// Kills the pod of a node as a crash does, and answers the pod that it was.
     pub async fn kill_pod(&self, node: &str) -> Result<Pod> {
         let pod = self.pod(node).await?;
+        self.namespace.world().machines().kill(&pod).await?;
         let now = DeleteParams::default().grace_period(0);
         self.namespace.api::<Pod>().delete(node, &now).await?;
         Ok(pod)

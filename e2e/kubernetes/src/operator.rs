@@ -67,6 +67,7 @@ impl<'a> Operator<'a> {
     /// Kills the pod that leads, so that it can't give its lease back.
     pub async fn kill_leader(&self) -> Result<Pod> {
         let leader = self.leader().await?;
+        self.world.machines().kill(&leader).await?;
         let now = DeleteParams::default().grace_period(0);
         self.pods_api().delete(&leader.name_any(), &now).await?;
         Ok(leader)

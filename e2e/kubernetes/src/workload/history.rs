@@ -116,6 +116,18 @@ impl History {
         self.reads
     }
 
+    /// That no write was refused since `before`, though there were writes.
+    pub fn no_write_was_refused_since(&self, before: &Self) -> Result<()> {
+        ensure!(self.objects.len() > before.objects.len(), "nothing was written meanwhile");
+        ensure!(
+            self.refusals == before.refusals,
+            "{} writes were refused, the last: {:?}",
+            self.refusals - before.refusals,
+            self.last_refusal
+        );
+        Ok(())
+    }
+
     /// That no try of a read has failed since `before`, though there were reads.
     pub fn no_read_failed_since(&self, before: &Self) -> Result<()> {
         ensure!(self.reads > before.reads, "nothing was read meanwhile");
@@ -227,6 +239,19 @@ mod tests {
         after.read(read(30, &["no answer"], Verdict::Equal));
         let told = after.no_read_failed_since(&before).unwrap_err().to_string();
         assert_eq!(told, "1 tries of reads failed, the last: small-1 at 3.0s: no answer");
+    }
+
+    #[test]
+    fn a_refused_write_counts_where_none_may_be_refused() {
+        let before = history(&[]);
+        let told = before.no_write_was_refused_since(&before).unwrap_err().to_string();
+        assert_eq!(told, "nothing was written meanwhile");
+        let mut after = before.clone();
+        after.wrote(object("small-2"));
+        after.no_write_was_refused_since(&before).unwrap();
+        after.was_refused("no pair is open");
+        let told = after.no_write_was_refused_since(&before).unwrap_err().to_string();
+        assert_eq!(told, "1 writes were refused, the last: Some(\"no pair is open\")");
     }
 
     #[test]

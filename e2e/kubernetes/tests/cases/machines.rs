@@ -89,7 +89,7 @@ async fn nobody_is_replaced_for_a_kubelet_that_hangs_while_its_nodes_answer() ->
         workload.has_written([20, 3], seconds(90)).await?;
         let victim = network.replaceable().await?;
         let before = workload.so_far();
-        as_they_are(&network, hangs(ns, &victim.machine, seconds(45))).await?;
+        as_they_are(&network, hangs(ns, &victim.machine, seconds(30))).await?;
         workload.so_far().no_read_failed_since(&before)?;
         as_they_are(&network, async { network.is_ready(seconds(150)).await.map(drop) }).await?;
         let history = workload.finish().await?;
@@ -156,7 +156,7 @@ async fn a_pod_stuck_on_a_dead_machine_stays_the_only_one_until_a_person_speaks(
         let stuck = network.pod(member).await?.uid();
         machines.begin(Fault::PowerCut, &victim.machine).await?;
         is_terminating(&network, member).await?;
-        throughout("the pod stays the only one", forty_seconds(), async || {
+        throughout("the pod stays the only one", twenty_seconds(), async || {
             let pod = network.pod(member).await?;
             ensure!(pod.uid() == stuck, "there is another one: {:?}", pod.metadata);
             ensure!(
@@ -185,8 +185,8 @@ async fn a_pod_stuck_on_a_dead_machine_stays_the_only_one_until_a_person_speaks(
     .await
 }
 
-async fn forty_seconds() -> Result<()> {
-    sleep(seconds(40)).await;
+async fn twenty_seconds() -> Result<()> {
+    sleep(seconds(20)).await;
     Ok(())
 }
 

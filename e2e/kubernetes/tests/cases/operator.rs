@@ -6,7 +6,7 @@ use defs_crds::cluster::status::ClusterPhase;
 use defs_crds::pair::status::MigrationPhase;
 use defs_crds::reason::{ConditionType, Reason};
 use defs_e2e_kubernetes::{
-    Fault, Network, Workload, eventually, seconds, throughout, with_namespace,
+    Fault, Load, Network, Workload, eventually, seconds, throughout, with_namespace,
 };
 use kube::ResourceExt;
 use serde_json::json;
@@ -18,7 +18,8 @@ async fn a_migration_goes_on_when_its_operator_is_killed_at_each_of_its_phases()
         // Slow enough that the phases can be told apart.
         let slow = json!({"replicas": 8, "minSpares": 2, "repair": {"maxBandwidth": "1Mi"}});
         let network = Network::ready(ns, "demo", slow).await?;
-        let workload = Workload::start(&network).await?;
+        let little = Load { most: [100, 10], ..Load::USUAL };
+        let workload = Workload::with(&network, little).await?;
         workload.has_written([40, 8], seconds(120)).await?;
         let pairing = network.pairings().await?.into_iter().next().context("a pair")?;
         let leaves = &pairing.mirror;

@@ -71,7 +71,7 @@ async fn survives(
 }
 
 #[tokio::test]
-async fn a_deleted_pod_hands_its_role_over_and_nobody_notices() -> Result<()> {
+async fn a_deleted_pod_says_so_first_and_nobody_notices() -> Result<()> {
     with_namespace("handover", async |ns| {
         let network = Network::ready(ns, "demo", json!({})).await?;
         let workload = Workload::start(&network).await?;
@@ -82,8 +82,12 @@ async fn a_deleted_pod_hands_its_role_over_and_nobody_notices() -> Result<()> {
         network.is_back(&pod).await?;
         let after = network.is_healthy(&pairing.name, seconds(90)).await?;
         assert_eq!(after.members(), pairing.members());
-        assert_eq!(after.primary, pairing.mirror, "the role was not handed over");
+        // Decision 16: it says that it goes, and its role waits for it.
+        assert_eq!(after.primary, pairing.primary);
+        workload.has_written([5, 1], seconds(60)).await?;
         workload.so_far().no_read_failed_since(&before)?;
+        // The pair takes nothing new meanwhile, and the others do.
+        workload.so_far().no_write_was_refused_since(&before)?;
         let history = workload.finish().await?;
         ns.figure("history", history)
     })
