@@ -61,6 +61,9 @@ impl Pool {
                 },
                 opened = &mut by_way => match opened {
                     Ok(lane) => Ok(lane),
+                    Err(no_way) if no_way.is_the_nodes() => {
+                        Err(both(format!("no connection within {HEAD_START:?}"), no_way))
+                    }
                     Err(no_way) => directly.await.map_err(|why| both(why, no_way)),
                 },
             };
@@ -84,7 +87,9 @@ impl Pool {
             Ok(_) => self.counters.detours.add(1),
             Err(no_way) => {
                 tracing::debug!(%to, %no_way, "a node is not reached by way of another either");
-                detours.failed(to);
+                if no_way.is_the_nodes() {
+                    detours.failed(to);
+                }
             }
         }
         opened

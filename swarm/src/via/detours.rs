@@ -59,6 +59,18 @@ pub(crate) enum NoWay {
     NotServed(LaneError),
 }
 
+impl NoWay {
+    /// Whether somebody who may know says that the node is not to be had. Whose dial has been
+    /// silent as well need not wait for it to end.
+    pub(crate) fn is_the_nodes(&self) -> bool {
+        match self {
+            Self::Lately => true,
+            Self::By { why, .. } => matches!(why, Blocked::Refused(Answer::Unreachable)),
+            Self::Nobody | Self::TimedOut(_) | Self::NotServed(_) => false,
+        }
+    }
+}
+
 /// Why it didn't go by way of one node.
 #[derive(Debug, Error)]
 pub(crate) enum Blocked {
@@ -112,7 +124,7 @@ pub(crate) struct Detours {
 struct Known {
     /// Nodes that could not be dialled, and when that was last tried.
     needed: HashMap<NodeId, Instant>,
-    /// When nobody reached them.
+    /// When those who were asked did not reach them.
     no_way: HashMap<NodeId, Instant>,
     /// Who forwarded last.
     last: Option<NodeId>,
@@ -186,7 +198,7 @@ impl Detours {
         }
     }
 
-    /// Nobody reached it.
+    /// Nobody who was asked reached it.
     pub(crate) fn failed(&self, node: NodeId) {
         let mut known = self.known();
         make_room(&mut known.no_way);

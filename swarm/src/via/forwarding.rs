@@ -24,8 +24,8 @@ use crate::channel::Channel;
 use crate::event_loop::Command;
 use crate::served::Server;
 
-/// Bytes forwarded a second, both ways and for all: a third of a core, so that what the node
-/// stores and serves itself comes first.
+/// Bytes forwarded a second, both ways and for all: half of what a gigabit line carries, so
+/// that the node's own exchanges have the other half.
 const BYTES_A_SECOND: u32 = 64 << 20;
 
 /// Why a client was not forwarded.

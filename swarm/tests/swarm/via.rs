@@ -1,5 +1,6 @@
 //! A client that reaches one node only, and others by way of it.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use defs_core::port::{CallError, Peers};
 use defs_port_suite::peers::{Echo, ask_for, ask_without_end, pattern, send_back};
 use defs_swarm::{Running, Swarm, SwarmConfig, SwarmHandle};
 use futures::future::join_all;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::loopback::config;
 use crate::{PATIENCE, eventually, heartbeat};
@@ -255,6 +256,48 @@ async fn who_can_be_dialled_is_dialled() {
     comes_back_whole(&client, other.peer.me()).await;
     assert!(client.is_connected(&other.peer.me()));
     assert_eq!((client.stats().detours, near.peer.stats().via_opened), (0, 0));
+}
+
+/// How long a dial may take by default.
+const DIAL_MAX: Duration = Duration::from_secs(5);
+
+/// An address at which connections are taken and nothing is ever said.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
+    (listener, address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_stays_silent_is_not_waited_for_where_there_is_another_way() {
+    let forwarder = Node::start(config(1)).await;
+    let hidden = Node::behind(2, &[&forwarder]).await;
+    let (client, _client_running) = client(3, &[&forwarder]).await;
+    let (_listener, address) = silent();
+    client.learn(hidden.peer.me(), &[address]);
+    let began = Instant::now();
+    comes_back_whole(&client, hidden.peer.me()).await;
+    assert!(began.elapsed() < DIAL_MAX, "{:?}", began.elapsed());
+    // The next lane goes that way at once.
+    let records = Request::ReadRecords { keys: vec![] };
+    client.call(hidden.peer.me(), records, Body::empty()).await.unwrap();
+    assert_eq!(client.stats().detours, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_stays_silent_is_not_waited_for_where_nobody_reaches_the_node() {
+    let forwarder = Node::start(config(1)).await;
+    let gone = NodeId([9; 32]);
+    forwarder.echo.admit(gone);
+    let (client, _client_running) = client(3, &[&forwarder]).await;
+    let (_listener, address) = silent();
+    client.learn(gone, &[address]);
+    for expected in ["this one does not reach it either", "nobody reached it a moment ago"] {
+        let began = Instant::now();
+        let why = why_not(client.call(gone, ask_for(10), Body::empty()).await);
+        assert!(why.contains(expected), "{why}");
+        assert!(began.elapsed() < DIAL_MAX, "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
