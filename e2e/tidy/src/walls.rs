@@ -14,10 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What people write for Kubernetes, and no client of it.
     ("defs-crds", &["defs-core"]),
     ("defs-telemetry", &["defs-core"]),
-    ("defs-launch", &["defs-core", "defs-telemetry"]),
+    ("defs-otel", &["defs-core", "defs-telemetry"]),
+    ("defs-launch", &["defs-core", "defs-otel", "defs-telemetry"]),
     ("defs-port-suite", &["defs-core"]),
     ("defs-swarm", &["defs-core", "defs-identity", "defs-telemetry", "defs-wire"]),
-    ("defs-store", &["defs-core"]),
+    ("defs-store", &["defs-core", "defs-telemetry"]),
     (
         "defs-engine",
         &["defs-codec", "defs-core", "defs-identity", "defs-pairing", "defs-telemetry"],
@@ -42,7 +43,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "defs-client",
         &["defs-codec", "defs-core", "defs-identity", "defs-swarm", "defs-telemetry", "defs-wire"],
     ),
-    ("defs-cli", &["defs-client", "defs-core", "defs-launch", "defs-wire"]),
+    (
+        "defs-cli",
+        &["defs-client", "defs-core", "defs-launch", "defs-telemetry", "defs-wire"],
+    ),
     // It measures the parts as well as the whole.
     (
         "defs-bench",
@@ -65,7 +69,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "defs-operator",
-        &["defs-core", "defs-crds", "defs-identity", "defs-launch", "defs-pairing", "defs-wire"],
+        &[
+            "defs-core",
+            "defs-crds",
+            "defs-identity",
+            "defs-launch",
+            "defs-pairing",
+            "defs-telemetry",
+            "defs-wire",
+        ],
     ),
     // Both sides in one process, over ports in memory.
     (
@@ -97,6 +109,11 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["defs-codec", "defs-identity"]),
     ("vsss-rs", &["defs-codec"]),
     ("prometheus-client", &["defs-telemetry"]),
+    ("opentelemetry", &["defs-otel"]),
+    ("opentelemetry_sdk", &["defs-otel"]),
+    // The end-to-end tests have a receiver of their own.
+    ("opentelemetry-proto", &["defs-e2e", "defs-otel"]),
+    ("tracing-opentelemetry", &["defs-otel"]),
     ("kube", &["defs-crds", "defs-operator"]),
     ("k8s-openapi", &["defs-crds", "defs-operator"]),
     ("object", &["defs-images"]),
