@@ -194,8 +194,7 @@ async fn one_trace_runs_from_an_operators_wish_over_the_node_that_hears_it_to_th
     let is_in_pair = |node: &&Node| {
         node.metric(r#"defs_pair_members{state="healthy"}"#).is_ok_and(|pairs| pairs == 1)
     };
-    eventually("the pair is formed", SOON, || [&primary, &mirror].iter().all(|it| is_in_pair(it)))
-        .unwrap();
+    eventually("the pair is formed", SOON, || [&primary, &mirror].iter().all(is_in_pair)).unwrap();
     let in_trace = || {
         let mut spans = receiver.spans();
         spans.retain(|span| span.trace == trace);
@@ -231,10 +230,8 @@ async fn one_trace_runs_from_an_operators_wish_over_the_node_that_hears_it_to_th
 fn a_receiver_that_is_away_holds_nobody_up_and_is_told_of_once() {
     let nobody = format!("http://127.0.0.1:{}", free_port().unwrap());
     let home = tempfile::tempdir().unwrap();
-    let environment = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.as_str()),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
-    ];
+    let environment =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.as_str()), ("OTEL_METRIC_EXPORT_INTERVAL", "100")];
     let options = Options { environment: &environment, ..Options::default() };
     let node = Node::start(&home.path().join("node"), None, options).unwrap();
     let has_failed = |times| node.metric("defs_export_failed_total").is_ok_and(|it| it >= times);

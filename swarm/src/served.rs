@@ -94,8 +94,8 @@ async fn exchange<S: Service>(
         return Ok(Next::Close);
     }
     let span = span_of(&request, caller, trace);
-    let serving = serve(&*server.service, caller, lane, request, left).instrument(span.clone());
-    let (reply, unread) = serving.await?;
+    let (reply, unread) =
+        serve(&*server.service, caller, lane, request, left).instrument(span.clone()).await?;
     if let Response::Refused(refusal) = &reply.response {
         trace::refused(&span, refusal.reason);
     }

@@ -134,8 +134,7 @@ impl<W: World> Nodes<W> {
     /// Fetches and opens the slice once.
     async fn attempt(&self, wanted: Wanted<'_>) -> Result<Result<Recovered, Forged>, FetchError> {
         let fetching = spans::slice_fetch(wanted.number.0);
-        let Fetched { coded, decoded, used } =
-            trace::within(fetching, self.fetch(wanted)).await?;
+        let Fetched { coded, decoded, used } = trace::within(fetching, self.fetch(wanted)).await?;
         let (key, number) = (Arc::clone(&wanted.file.key), wanted.number);
         let entry: SliceEntry = wanted.entry.clone();
         let span = spans::slice_open(number.0);

@@ -124,8 +124,10 @@ impl Variables {
 
     /// What a variable says, for a signal or for all.
     fn of_signal(&self, signal: Signal, what: &str) -> Option<(String, String)> {
-        let names =
-            [format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.name), format!("OTEL_EXPORTER_OTLP_{what}")];
+        let names = [
+            format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.name),
+            format!("OTEL_EXPORTER_OTLP_{what}"),
+        ];
         names.into_iter().find_map(|name| Some((name.clone(), self.text(&name)?)))
     }
 

@@ -89,7 +89,9 @@ impl Export {
             .with_tracer(tracer)
             .with_location(false)
             .with_threads(false)
-            .with_tracked_inactivity(false);
+            .with_tracked_inactivity(false)
+            .with_target(false)
+            .with_context_activation(false);
         // Spans of ours and nothing else: log lines may name files.
         let ours = Targets::new().with_target(TARGET, LevelFilter::INFO);
         Some(layer.with_filter(ours).boxed())
@@ -100,7 +102,7 @@ impl Export {
         self,
         counts: ExportMetrics,
         clock: C,
-        read: impl Fn() -> Vec<Reading> + Send + 'static,
+        read: impl Fn() -> Vec<Reading> + Send + Sync + 'static,
     ) -> Result<Exporting, TransportError> {
         let Self { process, plan, traces } = self;
         let resource = resource::resource(&process, &plan.resource);

@@ -37,7 +37,7 @@ pub(crate) struct Metrics<C, R> {
     pub(crate) counts: ExportMetrics,
 }
 
-impl<C: Clock, R: Fn() -> Vec<Reading> + Send + 'static> Metrics<C, R> {
+impl<C: Clock, R: Fn() -> Vec<Reading> + Send + Sync + 'static> Metrics<C, R> {
     /// Tells them until `stop`, and once more then. A receiver that is away is told the sums
     /// when it is back: nothing waits for it.
     pub(crate) async fn tell(self, stop: CancellationToken) {

@@ -45,7 +45,6 @@ fn follow(span: &Span, context: &TraceContext) {
 
 /// Says in a call where the current work stands; for clients of gRPC services, as their
 /// interceptor. Nothing is added where no trace is recorded.
-#[expect(clippy::unnecessary_wraps, clippy::result_large_err, reason = "an interceptor's shape")]
 pub fn carry(mut request: Request<()>) -> Result<Request<()>, Status> {
     if let Some(value) = current().and_then(|context| context.to_string().parse().ok()) {
         request.metadata_mut().insert(TRACEPARENT, value);

@@ -63,7 +63,7 @@ pub(crate) struct Transport {
 
 enum Way {
     Grpc(Channel),
-    Http(Http),
+    Http(Box<Http>),
 }
 
 impl Transport {
@@ -72,7 +72,7 @@ impl Transport {
         let Endpoint { uri, protocol, headers, timeout } = endpoint;
         let way = match protocol {
             Protocol::Grpc => Way::Grpc(channel(&uri, timeout)?),
-            Protocol::HttpProtobuf => Way::Http(client()?),
+            Protocol::HttpProtobuf => Way::Http(Box::new(client()?)),
         };
         Ok(Self { way, uri, headers, timeout, fails: AtomicBool::new(false) })
     }

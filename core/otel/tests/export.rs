@@ -1,4 +1,5 @@
 //! What leaves a process for a receiver of OTLP, and what a receiver that is away costs.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -122,8 +123,7 @@ async fn a_span_follows_one_of_another_process_and_is_carried_to_the_next() {
     let receiver = Receiver::start().unwrap();
     let export = export(&[("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint().as_str())]);
     let recorded = recorded(&export);
-    let exporting =
-        export.start(ExportMetrics::default(), Time(Instant::now()), Vec::new).unwrap();
+    let exporting = export.start(ExportMetrics::default(), Time(Instant::now()), Vec::new).unwrap();
     assert_eq!(trace::current(), None);
     assert_eq!(carried(&carry(Request::new(())).unwrap()), None);
     let served = trace::following(Some(context(true)), || spans::admin_serve("test"));

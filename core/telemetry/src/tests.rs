@@ -179,8 +179,20 @@ fn no_two_spans_share_a_name_and_each_says_what_it_is_in_a_sentence() {
 
 /// What may stand at a span: numbers, ids and words of our own.
 const TOLD: [&str; 14] = [
-    "slice", "index", "pair", "slices", "pages", "files", "bytes", "ask", "node", "records",
-    "controller", "object", "method", "want",
+    "slice",
+    "index",
+    "pair",
+    "slices",
+    "pages",
+    "files",
+    "bytes",
+    "ask",
+    "node",
+    "records",
+    "controller",
+    "object",
+    "method",
+    "want",
 ];
 
 #[test]

@@ -8,8 +8,8 @@ use std::future::Future;
 use std::sync::OnceLock;
 
 use defs_core::trace::TraceContext;
+use futures::FutureExt as _;
 use tracing::{Instrument as _, Span};
-
 
 /// How a collector knows spans in other processes.
 #[derive(Debug, Clone, Copy)]
@@ -59,22 +59,22 @@ pub fn following_or_new(
 
 /// Does `work` in `span`, and notes there whether it failed. Why it did, errors and logs tell:
 /// their words may name files.
-pub async fn within<T, E>(
+// Not an async function, which would hold the work twice: as its argument, and in its span.
+pub fn within<T, E>(
     span: Span,
     work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let outcome = work.instrument(span.clone()).await;
-    if outcome.is_err() {
-        failed(&span);
-    }
-    outcome
+) -> impl Future<Output = Result<T, E>> {
+    let noted = span.clone();
+    work.instrument(span).map(move |outcome| {
+        if outcome.is_err() {
+            failed(&noted);
+        }
+        outcome
+    })
 }
 
 /// The same for work that blocks.
-pub fn within_blocking<T, E>(
-    span: &Span,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
+pub fn within_blocking<T, E>(span: &Span, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let outcome = span.in_scope(work);
     if outcome.is_err() {
         failed(span);

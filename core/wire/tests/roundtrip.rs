@@ -6,8 +6,8 @@ mod sample;
 use defs_core::message::{BATCH_ITEMS_MAX, MESSAGE_MAX, Reason, Refusal, Request, Response, Table};
 use defs_core::trace::TraceContext;
 use defs_wire::{
-    Incoming, WireError, decode_gossip, decode_request, decode_response, encode_gossip, encode_request,
-    encode_response,
+    Incoming, WireError, decode_gossip, decode_request, decode_response, encode_gossip,
+    encode_request, encode_response,
 };
 use proptest::prelude::*;
 use sample::{gossip, large_table, request, response, shard_key, trace};
@@ -76,7 +76,8 @@ fn a_trace_that_is_none_is_refused_by_its_name() {
     for wrong in [&[1; 24][..], &[1; 26], &[0; 25], &[1; 600]] {
         let length = u16::try_from(wrong.len()).unwrap();
         // A length of two bytes, as protobuf allows for any.
-        let [low, high] = [length & 0x7f | 0x80, length >> 7].map(|part| part as u8);
+        let [low, high] =
+            [length & 0x7f | 0x80, length >> 7].map(|part| u8::try_from(part).unwrap());
         let bytes = [&ping[..], &[0x82, 4, low, high], wrong].concat();
         assert_eq!(decode_request(&bytes), Err(WireError::Invalid("trace")));
     }

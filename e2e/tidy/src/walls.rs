@@ -43,10 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "defs-client",
         &["defs-codec", "defs-core", "defs-identity", "defs-swarm", "defs-telemetry", "defs-wire"],
     ),
-    (
-        "defs-cli",
-        &["defs-client", "defs-core", "defs-launch", "defs-telemetry", "defs-wire"],
-    ),
+    ("defs-cli", &["defs-client", "defs-core", "defs-launch", "defs-telemetry", "defs-wire"]),
     // It measures the parts as well as the whole.
     (
         "defs-bench",

@@ -56,8 +56,7 @@ impl<W: World> Engine<W> {
         let keep = self.keep_shard(&store, arriving.key, local_body);
         let forward =
             self.peers.call(pair.mirror(), Request::MirrorShard(store.clone()), remote_body);
-        let forward =
-            trace::within(spans::shard_forward(body.left(), pair.mirror()), forward);
+        let forward = trace::within(spans::shard_forward(body.left(), pair.mirror()), forward);
         let (bytes, began) = (body.left(), self.clock.elapsed());
         let copy = copy(body, local, remote, &self.clock);
         let (copied, kept, mirrored) = tokio::join!(copy, keep, forward);

@@ -78,7 +78,7 @@ impl Inner {
         let crc = trace::within_blocking(&spans::disk_write(sealed), || {
             let crc = take(body, header.head.shard_id(), keep)?;
             self.files.write(&file, &closing(crc)).map_err(failed)?;
-            Ok(crc)
+            Ok::<_, DiskError>(crc)
         })?;
         trace::within_blocking(&spans::disk_sync(), || self.files.sync_file(&file))
             .map_err(failed)?;
