@@ -100,7 +100,7 @@ pub(crate) async fn serve(
     let invite = settings.invite_file.clone().unwrap_or_else(|| folder.invite());
     let node = Node::new(Arc::clone(&engine), peers.clone(), store, metrics, watchers, invite);
     let node = Arc::new(node);
-    let exporting = export.map(|export| begin(export, counts, &node)).transpose()?;
+    let exporting = export.map(|export| begin(export, counts, &node));
     open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;
     let running = swarm.serve(Arc::clone(&engine));
     engine.start(&tasks, &stop);
@@ -118,10 +118,9 @@ pub(crate) async fn serve(
 }
 
 /// Begins to export what the node records and counts.
-fn begin(export: Export, counts: ExportMetrics, node: &Arc<Node>) -> Result<Exporting> {
+fn begin(export: Export, counts: ExportMetrics, node: &Arc<Node>) -> Exporting {
     let node = Arc::clone(node);
-    let started = export.start(counts, SystemClock::new(), move || node.measured());
-    started.context("failed to begin to export traces and metrics")
+    export.start(counts, SystemClock::new(), move || node.measured())
 }
 
 /// What a node has taken before it serves.

@@ -43,7 +43,7 @@ pub(crate) fn run(args: Args, say: Say) -> Result<()> {
     let context = Context { args, home, say, metrics };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
-        let exporting = export.map(|export| begin(export, registry)).transpose()?;
+        let exporting = export.map(|export| begin(export, registry));
         let outcome = dispatch(&context).await;
         if let Some(exporting) = exporting {
             exporting.end().await;
@@ -62,9 +62,9 @@ fn lines(settings: &Settings) -> Lines {
 }
 
 /// Begins to export what the command records and counts.
-fn begin(export: Export, mut registry: Registry) -> Result<Exporting> {
+fn begin(export: Export, mut registry: Registry) -> Exporting {
     let counts = ExportMetrics::register(&mut registry);
-    Ok(export.start(counts, SystemClock::new(), move || registry.read())?)
+    export.start(counts, SystemClock::new(), move || registry.read())
 }
 
 async fn dispatch(context: &Context) -> Result<()> {

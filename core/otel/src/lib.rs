@@ -35,7 +35,6 @@ pub use propagation::{carried, carry};
 pub use resource::Process;
 use spans::{Queue, WAITING_MAX};
 use transport::Transport;
-pub use transport::TransportError;
 
 /// How long the last spans and metrics may take on their way when a process ends.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
@@ -97,29 +96,43 @@ impl Export {
         Some(layer.with_filter(ours).boxed())
     }
 
-    /// Begins to send: spans, and what `read` gives. Must be called within a runtime.
+    /// Begins to send: spans, and what `read` gives. What can't be sent is told in the log: it
+    /// is no reason not to serve. Must be called within a runtime.
     pub fn start<C: Clock>(
         self,
         counts: ExportMetrics,
         clock: C,
         read: impl Fn() -> Vec<Reading> + Send + Sync + 'static,
-    ) -> Result<Exporting, TransportError> {
+    ) -> Exporting {
         let Self { process, plan, traces } = self;
         let resource = resource::resource(&process, &plan.resource);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        if let Some(Traces { to, provider: _, waiting, dropped }) = traces {
-            let to = (Transport::new(to)?, resource.clone());
+        if let Some(Traces { to, provider: _, waiting, dropped }) = traces
+            && let Some(transport) = opened(to)
+        {
+            let to = (transport, resource.clone());
             let sender = spans::Sender::new((waiting, dropped), to, counts.clone());
             tasks.spawn(sender.send_all(stop.clone()));
         }
-        if let Some(to) = plan.metrics {
-            let (transport, interval) = (Transport::new(to)?, plan.metric_interval);
+        if let Some(transport) = plan.metrics.and_then(opened) {
+            let interval = plan.metric_interval;
             let metrics = metrics::Metrics { transport, resource, interval, clock, read, counts };
             tasks.spawn(metrics.tell(stop.clone()));
         }
         tasks.close();
-        Ok(Exporting { tasks, stop })
+        Exporting { tasks, stop }
     }
+}
+
+/// The way to a receiver, if there can be one.
+fn opened(to: Endpoint) -> Option<Transport> {
+    let opened = Transport::new(to);
+    opened
+        .inspect_err(|error| {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, "nothing is exported to this receiver");
+        })
+        .ok()
 }
 
 impl Traces {

@@ -1,6 +1,7 @@
 //! The way to a receiver of OTLP: gRPC, or protobuf over HTTP. A receiver that is away costs a
 //! try an export and is told of once, not with every export; when it is back, that is told too.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use prost::Message;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, ClientTlsConfig};
@@ -27,13 +30,16 @@ type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Why a receiver can't be spoken to at all.
 #[derive(Debug, Error)]
-pub enum TransportError {
+pub(crate) enum TransportError {
     /// Its address is no gRPC endpoint.
     #[error("{0} can't be an endpoint")]
     Endpoint(Uri, #[source] tonic::transport::Error),
     /// The machine's certificates can't be read.
-    #[error("failed to read the machine's certificates")]
-    Certificates(#[source] std::io::Error),
+    #[error("failed to read the machine's certificates for {0}")]
+    Certificates(Uri, #[source] std::io::Error),
+    /// TLS can't be set up.
+    #[error("failed to set TLS up")]
+    Tls(#[from] rustls::Error),
 }
 
 /// Why an export failed.
@@ -72,7 +78,7 @@ impl Transport {
         let Endpoint { uri, protocol, headers, timeout } = endpoint;
         let way = match protocol {
             Protocol::Grpc => Way::Grpc(channel(&uri, timeout)?),
-            Protocol::HttpProtobuf => Way::Http(Box::new(client()?)),
+            Protocol::HttpProtobuf => Way::Http(Box::new(client(&uri)?)),
         };
         Ok(Self { way, uri, headers, timeout, fails: AtomicBool::new(false) })
     }
@@ -168,10 +174,20 @@ fn channel(uri: &Uri, timeout: Duration) -> Result<Channel, TransportError> {
     Ok(endpoint.connect_lazy())
 }
 
-fn client() -> Result<Http, TransportError> {
-    let https = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
-        .map_err(TransportError::Certificates)?;
+/// A machine, or an image, without certificates can still speak `http`.
+fn client(uri: &Uri) -> Result<Http, TransportError> {
+    let provider = aws_lc_rs::default_provider();
+    let https = if uri.scheme_str() == Some("https") {
+        HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(provider)
+            .map_err(|error| TransportError::Certificates(uri.clone(), error))?
+    } else {
+        let tls = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        HttpsConnectorBuilder::new().with_tls_config(tls)
+    };
     let connector = https.https_or_http().enable_http1().build();
     Ok(Client::builder(TokioExecutor::new()).build(connector))
 }

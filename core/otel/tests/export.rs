@@ -64,9 +64,8 @@ async fn told(receiver: &Receiver, variables: &[(&str, &str)]) -> Vec<Span> {
     let mut registry = Registry::new();
     let node = NodeMetrics::register(&mut registry);
     node.receipts.add(3);
-    let exporting = export
-        .start(ExportMetrics::default(), Time(Instant::now()), move || registry.read())
-        .unwrap();
+    let exporting =
+        export.start(ExportMetrics::default(), Time(Instant::now()), move || registry.read());
     work();
     drop(recorded);
     exporting.end().await;
@@ -123,7 +122,7 @@ async fn a_span_follows_one_of_another_process_and_is_carried_to_the_next() {
     let receiver = Receiver::start().unwrap();
     let export = export(&[("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint().as_str())]);
     let recorded = recorded(&export);
-    let exporting = export.start(ExportMetrics::default(), Time(Instant::now()), Vec::new).unwrap();
+    let exporting = export.start(ExportMetrics::default(), Time(Instant::now()), Vec::new);
     assert_eq!(trace::current(), None);
     assert_eq!(carried(&carry(Request::new(())).unwrap()), None);
     let served = trace::following(Some(context(true)), || spans::admin_serve("test"));
@@ -159,7 +158,7 @@ async fn a_receiver_that_is_away_makes_nobody_wait_and_what_it_misses_is_counted
     let recorded = recorded(&export);
     let mut registry = Registry::new();
     let counts = ExportMetrics::register(&mut registry);
-    let exporting = export.start(counts, Time(Instant::now()), Vec::new).unwrap();
+    let exporting = export.start(counts, Time(Instant::now()), Vec::new);
     let began = Instant::now();
     // More than may wait.
     (0..10_000).for_each(|_| drop(spans::get().entered()));
@@ -182,7 +181,7 @@ async fn a_receiver_that_comes_back_is_told_what_happens_then() {
     let mut registry = Registry::new();
     let counts = ExportMetrics::register(&mut registry);
     let failed = counts.failed.clone();
-    let exporting = export.start(counts, Time(Instant::now()), Vec::new).unwrap();
+    let exporting = export.start(counts, Time(Instant::now()), Vec::new);
     work();
     let lost = async {
         while failed.get() == 0 {
