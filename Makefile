@@ -8,13 +8,16 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test lint fmt pages crds doc bench bench-parts e2e kills sim images cluster-up cluster-down clean
+.PHONY: help bootstrap chart-tools build demo test lint fmt pages crds doc bench bench-parts processes e2e kills sim images cluster-up cluster-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bootstrap: ## install what a build needs and is missing here
 	@scripts/bootstrap
+
+chart-tools: ## install what the tests of the chart need and is missing here: helm, schemas
+	@scripts/chart-tools
 
 # The tests are built in the same call: with another selection of targets cargo would
 # choose other features for some dependencies, and build them again.
@@ -24,7 +27,7 @@ build: bootstrap ## build every binary and every test
 demo: build ## ten nodes here: store files, kill a pair, read all back
 	$(BIN)/defs-demo
 
-test: build ## run all tests
+test: build chart-tools ## run all tests
 	cargo nextest run --workspace --release --profile $(NEXTEST_PROFILE)
 
 lint: ## formatting, clippy, and cargo-deny if it is installed
@@ -38,6 +41,7 @@ fmt: ## format all Rust code
 
 pages: ## write the documentation's pages that are made from the code
 	cargo run --release --package defs-tidy --bin write-pages
+	cargo run --release --package defs-chart-tests --bin write-values-table
 
 crds: pages ## write the CRDs of the chart, and their reference
 
@@ -52,8 +56,12 @@ bench: build ## measure the parts, and the whole on ten nodes: one table
 bench-parts: build ## measure single functions of codec, store and swarm
 	cargo bench --workspace --profile release
 
-e2e: build ## run only the tests that start real processes
+processes: build ## run only the tests that start real processes
 	cargo nextest run --release --package defs-e2e --profile $(NEXTEST_PROFILE)
+
+# E2E takes options and parts of names: make e2e E2E="--keep machines::"
+e2e: build ## run the cases on a real Kubernetes on this machine; needs root
+	e2e/run $(E2E)
 
 kills: build ## kill runs of real nodes under load; RUNS=200 says how many, SEED=1 which
 	DEFS_KILL_RUNS=$(or $(RUNS),200) DEFS_KILL_SEED=$(or $(SEED),1) cargo nextest run --release --package defs-e2e --test kills --profile kills --no-capture

@@ -93,7 +93,7 @@ pub enum Activity {
     Ready,
     /// It takes over what its partner holds: the pair takes nothing new until it has all.
     Syncing,
-    /// It wants to leave: nobody chooses it.
+    /// It wants to leave, or is about to stop: nobody chooses it.
     Draining,
 }
 

@@ -54,6 +54,15 @@ pub mod value {
 pub mod annotation {
     /// On a DefsCluster: carries out the plan whose id stands in `status.plan.id`, and no other.
     pub const APPROVE_PLAN: &str = "defs.bpfs.io/approve-plan";
+    /// On a DefsPair: the id that the pair has in the network already.
+    pub const PAIR_ID: &str = "defs.bpfs.io/pair-id";
+    /// On what the operator applies: a digest of what it applied. Who finds other fields and this
+    /// digest knows that somebody else changed them.
+    pub const APPLIED: &str = "defs.bpfs.io/applied";
+    /// On a pod: what it was made of. Pods of another revision are made anew one by one.
+    pub const REVISION: &str = "defs.bpfs.io/revision";
+    /// On a volume claim: the node that was given up before this volume was made in its place.
+    pub const IN_PLACE_OF: &str = "defs.bpfs.io/in-place-of";
 }
 
 /// Finalizers.

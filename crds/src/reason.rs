@@ -143,6 +143,10 @@ reasons! {
     normal WaitingForApproval,
     /// The annotation approves another plan than the one that waits.
     warning PlanOutdated,
+    /// Somebody changed an object that the operator makes; it is as it was again.
+    warning PutBack,
+    /// The installed CRDs are not those of this operator: fields that they lack are not kept.
+    warning CrdsDiffer,
 
     /// Fewer nodes serve than were asked for.
     warning NodesMissing,
@@ -154,6 +158,8 @@ reasons! {
     warning ImageNotPulled,
     /// The volume of a node is not there yet, or can't be had.
     warning VolumeMissing,
+    /// A node came back without what it held: its volume is another one.
+    warning VolumeLost,
     /// The storage class doesn't let volumes grow.
     warning VolumeNotResizable,
 
@@ -176,6 +182,8 @@ reasons! {
 
     /// A pair was formed.
     normal PairFormed,
+    /// A pair that nodes are in had no object, and has one again.
+    normal PairAdopted,
     /// A node has no partner: the number of nodes is odd, or no other fits.
     warning NodeUnpaired,
     /// Fewer nodes are spare than `minSpares` asks.
@@ -235,6 +243,8 @@ reasons! {
     warning InvalidSpec,
     /// Kubernetes has refused what the operator applied.
     warning ApplyRefused,
+    /// A secret without which nobody can speak to the nodes is gone.
+    warning SecretMissing,
     /// A node has refused what the operator asked of it.
     warning NodeRefused,
 }

@@ -24,11 +24,12 @@ pub(crate) struct Program {
 /// All images.
 pub(crate) const IMAGES: &[Image] = &[Image {
     name: "defs",
-    title: "DeFS storage node, the operator that runs them, and the owner's command",
+    title: "DeFS storage node, operator, and the commands of owners and administrators",
     programs: &[
         Program { name: "defs-node", package: "defs-node" },
         Program { name: "defs", package: "defs-cli" },
         Program { name: "defs-operator", package: "defs-operator" },
+        Program { name: "kubectl-defs", package: "defs-kubectl" },
     ],
 }];
 

@@ -231,8 +231,8 @@ mod tests {
         fs::write(binaries.path().join("defs"), elf_with(elf::PT_LOAD, b"newer")).unwrap();
         let after = layers();
         let same: Vec<_> = before.iter().zip(&after).map(|(one, other)| one == other).collect();
-        let what = "users, defs-node, defs, defs-operator, list of crates";
-        assert_eq!(same, [true, true, false, true, false], "{what}");
+        let what = "users, defs-node, defs, defs-operator, kubectl-defs, list of crates";
+        assert_eq!(same, [true, true, false, true, true, false], "{what}");
     }
 
     #[test]

@@ -51,7 +51,11 @@ const LISTED_MAX: usize = 1000;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A watcher hears so often even without news.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+/// A watcher hears so often what this node has measured of others: that changes slowly, and is
+/// most of a report.
+const READINGS_EVERY: Duration = Duration::from_mins(1);
 
 /// Shards looked at between two breaths of a verification.
 const VERIFY_PAGE: usize = 256;
@@ -213,7 +217,7 @@ impl Node {
         }
     }
 
-    /// All that one who watches this node hears of it.
+    /// All that one who watches this node hears of it, but what it has measured.
     fn report(&self) -> pb::Report {
         let me = self.engine.me();
         let own = self.engine.status().pair.map(|(pair, ..)| pair.full());
@@ -227,20 +231,30 @@ impl Node {
                 .map(|it| it.to_string())
                 .unwrap_or_default(),
             healing: Some(self.healing()),
-            readings: self.engine.readings(None).iter().map(Format::encode).collect(),
+            readings: None,
         }
+    }
+
+    fn readings(&self) -> pb::Readings {
+        let readings = self.engine.readings(None);
+        pb::Readings { readings: readings.iter().map(Format::encode).collect() }
     }
 
     /// Tells how this node is until nobody listens or it stops.
     async fn tell(&self, told: mpsc::Sender<Result<pb::Report, Status>>) {
         let mut every = tokio::time::interval(LOOK_EVERY);
         let mut last: Option<(Instant, pb::Report)> = None;
+        let mut measured: Option<Instant> = None;
         while self.stop.run_until_cancelled(every.tick()).await.is_some() {
-            let report = self.report();
+            let mut report = self.report();
             let is_due = last
                 .as_ref()
                 .is_none_or(|(at, last)| at.elapsed() >= REPORT_EVERY || differs(&report, last));
             if is_due {
+                if measured.is_none_or(|at| at.elapsed() >= READINGS_EVERY) {
+                    report.readings = Some(self.readings());
+                    measured = Some(Instant::now());
+                }
                 if told.send(Ok(report.clone())).await.is_err() {
                     return;
                 }
@@ -432,6 +446,15 @@ impl Admin for Door {
         tracing::info!("stopping, as the admin API asks");
         self.0.stop.cancel();
         Ok(Response::new(pb::ShutdownResponse {}))
+    }
+
+    async fn hand_over(
+        &self,
+        _: Request<pb::HandOverRequest>,
+    ) -> Result<Response<pb::HandOverResponse>, Status> {
+        tracing::info!("about to stop, as the admin API says");
+        self.0.engine.step_back().await;
+        Ok(Response::new(pb::HandOverResponse {}))
     }
 
     async fn healing(

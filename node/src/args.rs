@@ -32,10 +32,18 @@ rebuilt one lacks of them is lost here.
 Exit codes: 0 nothing to complain of; 1 the check could not be made; 2 wrong usage; 3 something is
 wrong and still is; 4 the index was wrong and is mended.";
 
+const HAND_OVER_ABOUT: &str = "Tells the node that runs here that it is about to stop";
+
+const HAND_OVER_AFTER: &str = "Its pair takes nothing new from then on, and who reads asks its \
+partner; only a start takes it back. Returns when that was heard. Meant for what is run before a \
+node is stopped, such as a preStop hook or ExecStop.";
+
 /// What this process is to do.
 pub(crate) enum Asked {
     /// Run a node.
     Serve(Settings),
+    /// Tell a running node that it is about to stop.
+    HandOver(Settings),
     /// Check a stopped node's store.
     Fsck {
         /// They name the folder.
@@ -49,17 +57,17 @@ pub(crate) enum Asked {
 /// where that was asked for.
 pub(crate) fn parse() -> Result<Asked> {
     let matches = command().get_matches();
-    let (fsck, matches) = match matches.subcommand() {
-        Some((_, fsck)) => (true, fsck),
-        None => (false, &matches),
+    let (command, matches) = match matches.subcommand() {
+        Some((command, matches)) => (command, matches),
+        None => ("", &matches),
     };
     let file = matches.get_one::<PathBuf>("config");
     let given = flags::given(matches, Side::Node);
     let settings = load_settings(file.map(PathBuf::as_path), environment(), given)?;
-    Ok(if fsck {
-        Asked::Fsck { settings, repair: matches.get_flag("repair") }
-    } else {
-        Asked::Serve(settings)
+    Ok(match command {
+        "fsck" => Asked::Fsck { settings, repair: matches.get_flag("repair") },
+        "hand-over" => Asked::HandOver(settings),
+        _ => Asked::Serve(settings),
     })
 }
 
@@ -75,6 +83,7 @@ fn command() -> Command {
         .action(ArgAction::SetTrue)
         .help("Mend the index, or rebuild it where it is lost");
     let fsck = Command::new("fsck").about(FSCK_ABOUT).after_help(FSCK_AFTER).arg(repair);
+    let hand_over = Command::new("hand-over").about(HAND_OVER_ABOUT).after_help(HAND_OVER_AFTER);
     Command::new("defs-node")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -82,6 +91,7 @@ fn command() -> Command {
         .arg(config)
         .args(flags::arguments(Side::Node))
         .subcommand(fsck)
+        .subcommand(hand_over)
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 
 use crate::secret_file;
 
+/// The socket of the admin API, in the data folder.
+pub(crate) const ADMIN_SOCKET: &str = "admin.sock";
+
 /// A node's data folder, which this process alone uses.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
@@ -54,7 +57,7 @@ impl DataFolder {
 
     /// Where the admin API listens.
     pub(crate) fn admin_socket(&self) -> PathBuf {
-        self.path.join("admin.sock")
+        self.path.join(ADMIN_SOCKET)
     }
 
     /// Where the network is named.

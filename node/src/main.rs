@@ -6,6 +6,7 @@ mod arrange;
 mod data_folder;
 mod enrolment;
 mod fsck;
+mod hand_over;
 mod membership;
 mod metrics;
 mod place;
@@ -24,6 +25,7 @@ use args::Asked;
 fn main() -> ExitCode {
     let done = args::parse().and_then(|asked| match asked {
         Asked::Serve(settings) => run::run(settings).map(|()| ExitCode::SUCCESS),
+        Asked::HandOver(settings) => hand_over::run(&settings).map(|()| ExitCode::SUCCESS),
         Asked::Fsck { settings, repair } => {
             fsck::run(&settings, repair).map(|verdict| ExitCode::from(verdict as u8))
         }

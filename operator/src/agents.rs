@@ -9,6 +9,7 @@ use defs_core::format::Format;
 use defs_core::ids::NodeId;
 use defs_core::network::Admission;
 use defs_core::port::Clock as _;
+use defs_core::reading::{READINGS_MAX, Reading};
 use defs_core::statement::Statement;
 use defs_core::wish::{SignedWish, Want, Wish};
 use defs_crds::cluster::status::bucket;
@@ -25,12 +26,12 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status};
 
-use crate::authority::{Authority, NetworkKeys};
+use crate::authority::{NetworkKeys, Tls};
 use crate::condition::system_time;
 use defs_crds::{DefsCluster, DefsNode};
 
-/// A node tells how it is every ten seconds: one that is silent for longer has gone.
-const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// A node tells how it is every two seconds: one that is silent for longer than a stall has gone.
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 /// How long one exchange may take.
 const CALL_WITHIN: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ pub(crate) struct Target {
 
 /// By what the operator is known to a cluster's nodes.
 pub(crate) struct Credentials {
-    pub(crate) authority: Authority,
+    pub(crate) tls: Tls,
     pub(crate) network: NetworkKeys,
 }
 
@@ -76,7 +77,9 @@ pub(crate) struct Credentials {
 pub(crate) struct Known {
     /// What it said last.
     pub(crate) report: Option<Arc<pb::Report>>,
-    /// When that was.
+    /// What it has measured of others, as it said last.
+    pub(crate) readings: Arc<Vec<Reading>>,
+    /// When it was heard last.
     pub(crate) heard: Option<Instant>,
     /// Why it isn't heard now.
     pub(crate) problem: Option<String>,
@@ -92,6 +95,8 @@ impl Known {
 
 struct Agent {
     target: Target,
+    /// By what the operator is known there.
+    by: Arc<Credentials>,
     stop: CancellationToken,
     known: Known,
     channel: Option<Channel>,
@@ -119,6 +124,8 @@ enum AgentError {
 pub(crate) struct Agents(Arc<Shared>);
 
 struct Shared {
+    /// Before that, nobody could have been heard.
+    began: Instant,
     tasks: TaskTracker,
     stop: CancellationToken,
     agents: Mutex<BTreeMap<AgentKey, Agent>>,
@@ -141,7 +148,9 @@ impl Agents {
         let (clusters, cluster_news) = mpsc::channel(NEWS_MAX);
         let (members, member_news) = mpsc::channel(NEWS_MAX);
         let (tasks, stop) = (tasks.clone(), stop.clone());
-        let shared = Shared { tasks, stop, agents: Mutex::default(), nodes, clusters, members };
+        let began = Instant::now();
+        let agents = Mutex::default();
+        let shared = Shared { began, tasks, stop, agents, nodes, clusters, members };
         let news = News { nodes: node_news, clusters: cluster_news, members: member_news };
         (Self(Arc::new(shared)), news)
     }
@@ -154,7 +163,7 @@ impl Agents {
     pub(crate) fn follow(&self, key: &AgentKey, target: Target, by: &Arc<Credentials>) {
         let mut agents = self.lock();
         let known = match agents.get(key) {
-            Some(agent) if agent.target == target => return,
+            Some(agent) if agent.target == target && Arc::ptr_eq(&agent.by, by) => return,
             Some(agent) => {
                 agent.stop.cancel();
                 agent.known.clone()
@@ -162,10 +171,17 @@ impl Agents {
             None => Known::default(),
         };
         let stop = self.0.stop.child_token();
-        let agent = Agent { target: target.clone(), stop: stop.clone(), known, channel: None };
+        let by = Arc::clone(by);
+        let agent = Agent {
+            target: target.clone(),
+            by: Arc::clone(&by),
+            stop: stop.clone(),
+            known,
+            channel: None,
+        };
         agents.insert(key.clone(), agent);
         drop(agents);
-        let (agents, key, by) = (self.clone(), key.clone(), Arc::clone(by));
+        let (agents, key) = (self.clone(), key.clone());
         self.0.tasks.spawn(stop.run_until_cancelled_owned(async move {
             loop {
                 let ended = agents.session(&key, &target, &by).await;
@@ -263,12 +279,27 @@ impl Agents {
         }
     }
 
-    fn heard(&self, key: &AgentKey, target: &Target, report: pb::Report, channel: &Channel) {
+    /// Whether this process has begun to listen so lately that who is not heard yet may only not
+    /// have been asked.
+    pub(crate) fn has_just_begun(&self) -> bool {
+        self.0.began.elapsed() < SILENT_AFTER
+    }
+
+    /// For how long a node was not heard, as far as this process can say.
+    pub(crate) fn silence(&self, known: &Known, now: Instant) -> Duration {
+        now.duration_since(known.heard.unwrap_or(self.0.began))
+    }
+
+    fn heard(&self, key: &AgentKey, target: &Target, mut report: pb::Report, channel: &Channel) {
+        let readings = report.readings.take();
         let is_news = {
             let mut agents = self.lock();
             let Some(agent) = agents.get_mut(key).filter(|agent| agent.target == *target) else {
                 return;
             };
+            if let Some(readings) = readings {
+                agent.known.readings = Arc::new(decoded(&readings));
+            }
             let before = agent.known.report.replace(Arc::new(report));
             let was_silent = agent.known.problem.take().is_some() || agent.channel.is_none();
             agent.known.heard = Some(Instant::now());
@@ -312,6 +343,12 @@ impl Agents {
     }
 }
 
+/// What a node has measured; what can't be read is another version's.
+fn decoded(readings: &pb::Readings) -> Vec<Reading> {
+    let bounded = readings.readings.iter().take(READINGS_MAX);
+    bounded.filter_map(|bytes| Reading::decode(bytes).ok()).collect()
+}
+
 /// What of a report objects are written by: not what grows with every second and every file.
 fn telling(report: &pb::Report) -> impl PartialEq + use<> {
     let status = report.status.clone().map(|status| pb::StatusResponse {
@@ -335,10 +372,10 @@ fn telling(report: &pb::Report) -> impl PartialEq + use<> {
 }
 
 async fn connect(target: &Target, by: &Credentials) -> Result<Channel, AgentError> {
-    let caller = by.authority.caller(system_time());
+    let caller = by.tls.caller(system_time());
     let caller = caller.map_err(|error| AgentError::Certificates(error.to_string()))?;
     let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(by.authority.certificate()))
+        .ca_certificate(Certificate::from_pem(by.tls.authority()))
         .identity(Identity::from_pem(caller.certificate, caller.key.as_str()))
         .domain_name(&target.name);
     let endpoint = Endpoint::from_shared(format!("https://{}", target.address))

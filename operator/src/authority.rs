@@ -34,6 +34,52 @@ pub(crate) struct Issued {
     pub(crate) key: Zeroizing<String>,
 }
 
+/// Certificates that others make.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// Of the authority that the nodes' certificates are of, as PEM.
+    pub(crate) authority: String,
+    /// The operator's own, as PEM.
+    pub(crate) certificate: String,
+    pub(crate) key: Zeroizing<String>,
+}
+
+/// How the operator and a cluster's nodes know each other.
+pub(crate) enum Tls {
+    /// By an authority of the operator's own.
+    Own(Authority),
+    /// By what others make.
+    Given(Given),
+}
+
+impl Tls {
+    /// Of the authority that nodes' certificates are of, as PEM.
+    pub(crate) fn authority(&self) -> &str {
+        match self {
+            Self::Own(authority) => authority.certificate(),
+            Self::Given(given) => &given.authority,
+        }
+    }
+
+    /// What the operator shows to nodes.
+    pub(crate) fn caller(&self, now: SystemTime) -> Result<Issued, Error> {
+        match self {
+            Self::Own(authority) => authority.caller(now),
+            Self::Given(Given { certificate, key, .. }) => {
+                Ok(Issued { certificate: certificate.clone(), key: key.clone() })
+            }
+        }
+    }
+
+    /// Whether it is what others make now, or they make nothing.
+    pub(crate) fn is_still(&self, given: Option<&Given>) -> bool {
+        match self {
+            Self::Own(_) => given.is_none(),
+            Self::Given(known) => given == Some(known),
+        }
+    }
+}
+
 /// The authority of one cluster's certificates.
 pub(crate) struct Authority {
     name: String,

@@ -1,7 +1,10 @@
 //! The objects of a cluster, as they should be: pure, from what is wanted and what was looked up.
 
 mod node;
+mod outside;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -12,14 +15,15 @@ use kube::{Resource, ResourceExt};
 
 use crate::error::Error;
 
-pub(crate) use node::{node_objects, tls_secret};
+pub(crate) use node::{claim, pod, tls_secret};
+pub(crate) use outside::{CERTIFICATE, POD_MONITOR, certificates, node_service, pod_monitor};
 pub(crate) use shared::shared_objects;
 
 /// The port of a node's admin API: the operator's alone.
 pub(crate) const ADMIN_PORT: u16 = 8443;
 
 /// Names of a cluster's objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Names {
     pub(crate) namespace: String,
     pub(crate) cluster: String,
@@ -42,6 +46,21 @@ impl Names {
     /// Of a node's volume claim.
     pub(crate) fn claim(node: &str) -> String {
         format!("data-{node}")
+    }
+
+    /// Of the service of one node, where nodes are reached by one.
+    pub(crate) fn node_service(node: &str) -> String {
+        format!("{node}-peers")
+    }
+
+    /// Of the certificate that all nodes share, where cert-manager makes it.
+    pub(crate) fn shared_certificate(&self) -> String {
+        format!("{}-tls", self.cluster)
+    }
+
+    /// Of the certificate by which nodes know the operator, where cert-manager makes it.
+    pub(crate) fn caller_certificate(&self) -> String {
+        format!("{}-operator-tls", self.cluster)
     }
 
     /// Of the secret with a node's certificate.
@@ -141,3 +160,24 @@ pub(crate) fn defs_node(cluster: &DefsCluster, index: u32) -> Result<DefsNode, E
     node.metadata = owned_by(cluster, names.node(index), &names.cluster)?;
     Ok(node)
 }
+
+/// The image of the nodes; `repository` is where those of a version are.
+pub(crate) fn image(cluster: &DefsCluster, repository: &str) -> String {
+    let version = cluster.spec.version.clone().unwrap_or_default();
+    cluster.spec.image.clone().unwrap_or_else(|| format!("{repository}:{version}"))
+}
+
+/// What a node's pod is made of now, in one word: the pair that it is in counts for nothing.
+pub(crate) fn revision(
+    cluster: &DefsCluster,
+    node: &DefsNode,
+    names: &Names,
+    repository: &str,
+) -> Result<String, Error> {
+    let pod = node::spec(cluster, node, &image(cluster, repository), names, None);
+    let whole = serde_json::to_vec(&(pod, shared::node_settings(cluster, names)))?;
+    Ok(blake3::hash(&whole).to_hex()[..REVISION_LETTERS].to_owned())
+}
+
+/// Enough to tell revisions of one pod apart.
+const REVISION_LETTERS: usize = 16;

@@ -16,6 +16,11 @@ pub(crate) fn system_time() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock::new().now().0)
 }
 
+/// Now, in Unix time.
+pub(crate) fn unix_time() -> Duration {
+    Duration::from_millis(SystemClock::new().now().0)
+}
+
 /// Now, as objects carry it: in whole seconds.
 pub(crate) fn now() -> Time {
     let seconds = i64::try_from(SystemClock::new().now().0 / 1000).unwrap_or(i64::MAX);

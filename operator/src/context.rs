@@ -16,6 +16,8 @@ use defs_core::ids::NodeId;
 use defs_core::wish::Want;
 use defs_crds::reason::Reason;
 use defs_crds::{DefsCluster, DefsNode, DefsPair};
+use defs_pairing::planner::Fit;
+use defs_pairing::score::Score;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Node as Machine, ObjectReference, PersistentVolumeClaim, Pod, Secret, Service,
 };
@@ -114,6 +116,106 @@ impl Free {
     }
 }
 
+/// Objects whose people were told something once.
+#[derive(Debug, Default)]
+pub(crate) struct Warned(Mutex<BTreeSet<Place>>);
+
+impl Warned {
+    /// Whether nobody was told yet. Then it counts as told.
+    pub(crate) fn is_first(&self, namespace: &str, cluster: &str) -> bool {
+        lock(&self.0).insert(place(namespace, cluster))
+    }
+}
+
+/// What was done lately, so that it isn't done again while the stores don't show it yet.
+#[derive(Debug)]
+pub(crate) struct Lately<K>(Mutex<BTreeMap<K, Instant>>);
+
+/// By then a store shows what was done, or it failed.
+const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+
+impl<K> Default for Lately<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord> Lately<K> {
+    /// Whether `key` was not done lately. Then it counts as done.
+    pub(crate) fn is_due(&self, key: K) -> bool {
+        let now = Instant::now();
+        let mut done = lock(&self.0);
+        done.retain(|_, at| now.duration_since(*at) < SHOWN_WITHIN);
+        if done.contains_key(&key) {
+            return false;
+        }
+        done.insert(key, now);
+        true
+    }
+}
+
+/// Scores of all nodes, and how well the members of each pair fit, by cluster: what its controller
+/// found out, for those of nodes and pairs.
+#[derive(Default)]
+pub(crate) struct Rankings(Mutex<BTreeMap<Place, Arc<Ranking>>>);
+
+/// Of one cluster.
+#[derive(Default)]
+pub(crate) struct Ranking {
+    /// By DefsNode.
+    pub(crate) nodes: BTreeMap<String, Score>,
+    /// By DefsPair.
+    pub(crate) pairs: BTreeMap<String, Fit>,
+    /// How many points more the plan would give a pair.
+    pub(crate) gaps: BTreeMap<String, u16>,
+}
+
+impl Rankings {
+    pub(crate) fn get(&self, namespace: &str, cluster: &str) -> Arc<Ranking> {
+        lock(&self.0).get(&place(namespace, cluster)).map(Arc::clone).unwrap_or_default()
+    }
+
+    pub(crate) fn keep(&self, namespace: &str, cluster: &str, ranking: Ranking) {
+        lock(&self.0).insert(place(namespace, cluster), Arc::new(ranking));
+    }
+}
+
+/// How fast each change of members goes, by its id.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(Mutex<BTreeMap<String, Course>>);
+
+/// Of one change.
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    /// Where it stood when this process first looked.
+    from: (Instant, u64),
+    /// When it last moved, and to where.
+    moved: (Instant, u64),
+}
+
+impl Progress {
+    /// Notes that `done` bytes are copied now. Bytes a second since this process first looked, and
+    /// for how long nothing has moved.
+    pub(crate) fn note(&self, id: &str, done: u64) -> (u64, Duration) {
+        let now = Instant::now();
+        let mut all = lock(&self.0);
+        let fresh = Course { from: (now, done), moved: (now, done) };
+        let course = all.entry(id.to_owned()).or_insert(fresh);
+        if course.moved.1 != done {
+            course.moved = (now, done);
+        }
+        let (began, first) = course.from;
+        let millis = u64::try_from(now.duration_since(began).as_millis()).unwrap_or(u64::MAX);
+        let rate = done.saturating_sub(first).saturating_mul(1000) / millis.max(1);
+        (rate, now.duration_since(course.moved.0))
+    }
+
+    /// It is over.
+    pub(crate) fn forget(&self, id: &str) {
+        lock(&self.0).remove(id);
+    }
+}
+
 /// The last word about each node, and when it was said.
 #[derive(Default)]
 pub(crate) struct Said(Mutex<BTreeMap<NodeId, (Want, Instant)>>);
@@ -149,10 +251,20 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
     /// The repository of the images of `spec.version`.
     pub(crate) repository: String,
+    /// Kinds of which other CRDs are installed than this operator's.
+    pub(crate) other_crds: Vec<String>,
+    /// Clusters whose people were warned of that.
+    pub(crate) warned: Warned,
     /// By what the operator is known to each cluster's nodes.
     pub(crate) credentials: Credentialed,
     /// Which nodes of each cluster are free.
     pub(crate) free: Free,
+    /// Pairs that were made lately, by namespace and members.
+    pub(crate) formed: Lately<(String, [String; 2])>,
+    /// What the last look at each cluster gave.
+    pub(crate) rankings: Rankings,
+    /// How fast members are replaced.
+    pub(crate) progress: Progress,
     /// What was said to networks lately.
     pub(crate) said: Said,
     /// Failures one after the other, by object.

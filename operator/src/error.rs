@@ -1,6 +1,7 @@
 //! Why a reconciliation can't go on now. It is tried again later, more and more seldom.
 
 use defs_crds::names::CLUSTER_NAME_MAX;
+use defs_crds::reason::Reason;
 use thiserror::Error;
 
 /// What failed.
@@ -15,6 +16,16 @@ pub(crate) enum Error {
     /// An object holds what the operator can't read.
     #[error("{0} does not hold {1}")]
     Unreadable(String, &'static str),
+    /// The keys of a network that has nodes are gone. Another network in its place would never
+    /// let anybody speak to them again.
+    #[error("the secret {0} is gone, and with it the key of a network that has nodes: put it back")]
+    NetworkLost(String),
+    /// A kind of other programs isn't there.
+    #[error("the kind {0} is not installed")]
+    NoKind(String),
+    /// A certificate that others make is not there yet.
+    #[error("the secret {0} with a certificate is not there yet")]
+    NoCertificate(String),
     /// An object has no name or namespace: the API server gives each both.
     #[error("an object without a name or namespace")]
     Nameless,
@@ -34,6 +45,38 @@ impl Error {
     pub(crate) fn api(tried: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let tried = tried.into();
         |error| Self::Api(tried, Box::new(error))
+    }
+
+    /// Why it is, as conditions say it.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::NetworkLost(_) => Reason::SecretMissing,
+            Self::NoCertificate(_) => Reason::CertificateMissing,
+            Self::LongName(_) | Self::Unreadable(..) => Reason::InvalidSpec,
+            _ => Reason::ApplyRefused,
+        }
+    }
+
+    /// Whether people should hear of it in the object's status: not what passes by itself.
+    pub(crate) fn is_for_people(&self) -> bool {
+        match self {
+            Self::Api(_, error) => {
+                matches!(**error, kube::Error::Api(ref status) if status.code != 409 && status.code < 500)
+            }
+            Self::Missing(_) | Self::Nameless | Self::Json(_) => false,
+            _ => true,
+        }
+    }
+
+    /// All of it in one line.
+    pub(crate) fn whole(&self) -> String {
+        match self {
+            Self::Api(tried, error) => match &**error {
+                kube::Error::Api(status) => format!("Failed to {tried}: {}", status.message),
+                other => format!("Failed to {tried}: {other}"),
+            },
+            other => other.to_string(),
+        }
     }
 
     /// Whether somebody else changed the object meanwhile: the next try sees how.

@@ -14,8 +14,11 @@ mod condition;
 mod context;
 mod error;
 mod health;
+mod installed;
 mod node;
 mod pair;
 mod plan;
 pub mod run;
 mod stores;
+#[cfg(test)]
+mod tests;

@@ -3,28 +3,34 @@
 //! comes after a crash goes on with it.
 
 mod act;
+mod migration;
 mod observe;
 
 use std::sync::Arc;
 
-use defs_core::ids::hex;
+use defs_core::ids::{PairId, hex};
 use defs_core::port::Randomness;
 use defs_crds::condition::Verdict;
+use defs_crds::names::annotation;
+use defs_crds::pair::Origin;
 use defs_crds::pair::status::{
-    DefsPairStatus, Event, HISTORY_MAX, MigrationPhase, PairPhase, SyncState, SyncStatus,
+    DefsPairStatus, Event, HISTORY_MAX, PairPhase, PairScore, SyncState, SyncStatus,
 };
 use defs_crds::reason::{ConditionType as Type, Reason};
 use defs_crds::{DefsCluster, DefsPair};
 use defs_launch::OsRandom;
+use defs_pairing::score::Part;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use crate::apply::apply_status;
 use crate::build::Names;
+use crate::cluster::steady;
 use crate::condition::{Conditions, now};
-use crate::context::{Context, LOOK_AGAIN, SOON};
+use crate::context::{Context, LOOK_AGAIN, Ranking, SOON};
 use crate::error::Error;
+pub(crate) use act::tell_network;
 use observe::{Observed, observe};
 
 /// Brings a pair one step nearer to what is wanted of it.
@@ -46,22 +52,29 @@ pub(crate) async fn reconcile(pair: Arc<DefsPair>, context: Arc<Context>) -> Res
     let mut status = pair.status.clone().unwrap_or_default();
     if status.pair_id.is_none() {
         // First the id, then the word: said twice, it means one pair.
-        status.pair_id = Some(hex(&OsRandom.array::<16>()));
+        // A pair that the network has already keeps its own.
+        let has = pair.annotations().get(annotation::PAIR_ID);
+        let has = has.filter(|id| id.parse::<PairId>().is_ok()).cloned();
+        status.pair_id = Some(has.unwrap_or_else(|| hex(&OsRandom.array::<16>())));
         status.phase = Some(PairPhase::Forming);
         apply_status(&context.client, &*pair, pair.status.as_ref(), &status).await?;
         return Ok(Action::requeue(SOON));
     }
     let observed = observe(&context, &names, &pair, &status);
     if !crate::cluster::is_paused(&cluster, |_| false) && !pair.spec.paused {
-        act::act(&context, &names, &pair, &status, &observed).await?;
+        act::act(&context, (&cluster, &names), &pair, &status, &observed).await?;
     }
-    let is_settled = tell(&context, &cluster, &pair, status, &observed).await?;
+    if context.agents.has_just_begun() && status.epoch.is_some() && observed.heard != [true; 2] {
+        return Ok(Action::requeue(SOON));
+    }
+    let is_settled = tell(&context, &cluster, &pair, (&names, status), &observed).await?;
     context.failures.over("DefsPair", &*pair);
     Ok(Action::requeue(if is_settled { LOOK_AGAIN } else { SOON }))
 }
 
-/// Why a pair that a person made can't be.
-fn objection(context: &Context, pair: &DefsPair) -> Option<String> {
+/// Why a pair that a person made can't be. Nothing is done about it, and its nodes are as free as
+/// without it.
+pub(crate) fn objection(context: &Context, pair: &DefsPair) -> Option<String> {
     let namespace = pair.namespace()?;
     let name = pair.name_any();
     for member in &pair.spec.members {
@@ -116,7 +129,7 @@ async fn tell(
     context: &Context,
     cluster: &DefsCluster,
     pair: &DefsPair,
-    before: DefsPairStatus,
+    (names, before): (&Names, DefsPairStatus),
     observed: &Observed,
 ) -> Result<bool, Error> {
     let mut conditions = Conditions::of(before.conditions.clone(), pair.metadata.generation);
@@ -125,10 +138,12 @@ async fn tell(
     if let Some(epoch) = observed.epoch.filter(|epoch| Some(*epoch) >= before.epoch) {
         note_epoch(&mut status, &mut conditions, observed, epoch);
     }
-    settle_migration(&mut status, &mut conditions, observed);
+    migration::settle(context, (cluster, names), &mut status, &mut conditions, observed);
+    let ranking = context.rankings.get(&names.namespace, &names.cluster);
+    status.score = score(&ranking, &pair.name_any(), status.score.take());
     status.phase = Some(phase(&status, observed));
     status.sync = Some(sync(observed));
-    say(&mut conditions, cluster, &status, observed);
+    say(&mut conditions, cluster, (pair, &status), observed);
     let news = std::mem::take(&mut conditions.news);
     status.conditions = conditions.all;
     apply_status(&context.client, pair, pair.status.as_ref(), &status).await?;
@@ -167,20 +182,20 @@ fn name(node: &Option<String>) -> &str {
     node.as_deref().unwrap_or("unknown")
 }
 
-/// A change is done when its newcomer is a member and has everything.
-fn settle_migration(status: &mut DefsPairStatus, conditions: &mut Conditions, observed: &Observed) {
-    let Some(migration) = &mut status.migration else { return };
-    let has_come = observed.members.iter().any(|it| it.as_ref() == Some(&migration.to));
-    if has_come && migration.phase != MigrationPhase::Switching {
-        migration.phase = MigrationPhase::Switching;
-        let note = format!("{} has the place of {}.", migration.to, migration.from);
-        conditions.news.push((Reason::NodeReplaced, note));
-    }
-    if has_come && observed.is_in_sync() {
-        let note = format!("{} holds everything.", migration.to);
-        conditions.news.push((Reason::MigrationDone, note));
-        status.migration = None;
-    }
+/// How well the two fit, as the last look at the cluster says.
+fn score(ranking: &Ranking, pair: &str, before: Option<PairScore>) -> Option<PairScore> {
+    let Some(fit) = ranking.pairs.get(pair) else { return before };
+    let known = |name: &String| before.as_ref().and_then(|it| it.parts.get(name)).copied();
+    let part = |Part { dimension, points, .. }: &Part| {
+        let name = dimension.to_string();
+        let points = steady(known(&name), points.get());
+        (name, points)
+    };
+    Some(PairScore {
+        parts: fit.parts.iter().map(part).collect(),
+        total: steady(before.as_ref().map(|it| it.total), fit.total.get()),
+        gap: ranking.gaps.get(pair).copied().unwrap_or(0),
+    })
 }
 
 fn phase(status: &DefsPairStatus, observed: &Observed) -> PairPhase {
@@ -212,7 +227,7 @@ fn sync(observed: &Observed) -> SyncStatus {
 fn say(
     conditions: &mut Conditions,
     cluster: &DefsCluster,
-    status: &DefsPairStatus,
+    (pair, status): (&DefsPair, &DefsPairStatus),
     observed: &Observed,
 ) {
     let phase = status.phase.unwrap_or(PairPhase::Forming);
@@ -250,4 +265,11 @@ fn say(
         _ => (Verdict::Unknown, Reason::NotSeenYet),
     };
     conditions.say(Type::DomainsDistinct, distinct, why, "");
+    let (progresses, why, detail) = match &status.migration {
+        Some(it) if it.intentional => (true, Reason::Rebalancing, migration::told(it)),
+        Some(it) => (true, Reason::Replacing, migration::told(it)),
+        None if pair.spec.origin == Origin::Pinned => (false, Reason::Pinned, String::new()),
+        None => (false, Reason::AsAsked, String::new()),
+    };
+    conditions.say(Type::Progressing, progresses, why, detail);
 }

@@ -9,9 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use defs_core::port::Randomness;
 use defs_core::settings::Settings;
+use defs_crds::names::label;
 use defs_crds::{DefsCluster, DefsNode, DefsPair};
 use defs_launch::{OsRandom, logging, panic, signals};
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
@@ -24,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agents::{AgentKey, Agents, News};
-use crate::context::{Context, Credentialed, Free, Said, World};
+use crate::context::{
+    Context, Credentialed, Free, Lately, Progress, Rankings, Said, Warned, World,
+};
 use crate::error::Error;
 use crate::health::{self, Health};
 use crate::stores::Stores;
@@ -164,11 +168,12 @@ async fn end(tasks: &TaskTracker, stop: &CancellationToken) {
 }
 
 /// The three controllers, until `stop`.
-async fn control(
+pub(crate) async fn control(
     client: &Client,
     options: &Options,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<()> {
+    let other_crds = crate::installed::differing(client).await?;
     let mut stores = Stores::start(client, options.namespace.as_deref(), (tasks, stop))?;
     stores.filled().await?;
     let (agents, news) = Agents::new(tasks, stop);
@@ -183,8 +188,13 @@ async fn control(
         agents,
         recorder: Recorder::new(client.clone(), reporter),
         repository: options.repository.clone(),
+        other_crds,
+        warned: Warned::default(),
         credentials: Credentialed::default(),
         free: Free::default(),
+        formed: Lately::default(),
+        rankings: Rankings::default(),
+        progress: Progress::default(),
         said: Said::default(),
         failures: Failures::default(),
     });
@@ -212,6 +222,11 @@ async fn control(
         .with_config(config.clone())
         .owns_shared_stream(stores.pods.changes()?)
         .owns_shared_stream(stores.secrets.changes()?)
+        .owns_shared_stream(stores.services.changes()?)
+        .watches_shared_stream(stores.claims.changes()?, |claim: Arc<PersistentVolumeClaim>| {
+            let node = claim.labels().get(label::NODE).cloned()?;
+            Some(ObjectRef::<DefsNode>::new(&node).within(&ResourceExt::namespace(&*claim)?))
+        })
         .reconcile_on(ReceiverStream::new(node_news))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(node::reconcile, failed::<DefsNode>, Arc::clone(&context));

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ReflectHandle, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
@@ -37,7 +38,7 @@ where
 {
     /// Watches what `config` selects for as many `readers` of changes, until `stop`.
     fn start(
-        api: Api<K>,
+        api: Api<DeserializeGuard<K>>,
         config: watcher::Config,
         readers: usize,
         (tasks, stop): (&TaskTracker, &CancellationToken),
@@ -47,7 +48,11 @@ where
         let changes = (0..readers).map(|_| subscribe()).collect::<Result<_>>()?;
         // Who changed which field when is half of an object, and nothing to us.
         let prune = |object: &mut K| object.meta_mut().managed_fields = None;
-        let watched = watcher(api, config).default_backoff().modify(prune).reflect_shared(writer);
+        let watched = watcher(api, config)
+            .default_backoff()
+            .filter_map(async |event| event.map(readable).transpose())
+            .modify(prune)
+            .reflect_shared(writer);
         let watched = watched.for_each(|event| async move {
             if let Err(error) = event {
                 tracing::warn!(kind = %K::kind(&()), %error, "a watch broke off, it begins anew");
@@ -66,6 +71,31 @@ where
     pub(crate) fn changes(&mut self) -> Result<impl Stream<Item = std::sync::Arc<K>> + use<K>> {
         self.changes.pop().context("more readers than were announced")
     }
+}
+
+/// An event, if its object can be read. One that can't is told and left out, so that it keeps
+/// nobody from hearing of all others.
+fn readable<K>(event: watcher::Event<DeserializeGuard<K>>) -> Option<watcher::Event<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+    let object = |DeserializeGuard(object): DeserializeGuard<K>| match object {
+        Ok(object) => Some(object),
+        Err(bad) => {
+            let (namespace, name) = (bad.metadata.namespace, bad.metadata.name);
+            tracing::warn!(kind = %K::kind(&()), namespace, name, error = %bad.error,
+                "an object can't be read, and is left alone");
+            None
+        }
+    };
+    Some(match event {
+        Apply(it) => Apply(object(it)?),
+        Delete(it) => Delete(object(it)?),
+        InitApply(it) => InitApply(object(it)?),
+        Init => Init,
+        InitDone => InitDone,
+    })
 }
 
 /// All kinds.
@@ -101,7 +131,7 @@ impl Stores {
             claims: Watched::start(within(client, namespace), ours(), 1, owner)?,
             secrets: Watched::start(within(client, namespace), ours(), 1, owner)?,
             config_maps: Watched::start(within(client, namespace), ours(), 1, owner)?,
-            services: Watched::start(within(client, namespace), ours(), 1, owner)?,
+            services: Watched::start(within(client, namespace), ours(), 2, owner)?,
             budgets: Watched::start(within(client, namespace), ours(), 1, owner)?,
             policies: Watched::start(within(client, namespace), ours(), 1, owner)?,
             machines: Watched::start(Api::all(client.clone()), all(), 0, owner)?,

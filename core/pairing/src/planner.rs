@@ -10,7 +10,7 @@ use std::time::Duration;
 use defs_core::ids::NodeId;
 use defs_core::network::{Labels, Reach};
 
-use crate::score::{Dimension, Points, Score, clusters::Cluster};
+use crate::score::{Dimension, Points, Score, Weights, clusters::Cluster};
 
 pub use self::arrange::{arrange, measure};
 pub use self::board::{EXACT_MAX, Effort};
@@ -100,6 +100,20 @@ pub fn plan(
     round_trip: impl Fn(&NodeId, &NodeId) -> Option<Duration>,
 ) -> Vec<Match> {
     arrange::matches(candidates, round_trip)
+}
+
+/// How well two nodes fit that are a pair, or could be one.
+#[must_use]
+pub fn fit(
+    one: &Rated,
+    other: &Rated,
+    round_trip: Option<Duration>,
+    weights: &Weights,
+) -> Option<Fit> {
+    match &cost::sites(&[one.clone(), other.clone()])[..] {
+        [one, other] => Some(Fit::new(one, other, round_trip, weights)),
+        _ => None,
+    }
 }
 
 /// The lower of the two hashes is the primary: a rule that needs no agreement.

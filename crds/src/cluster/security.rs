@@ -24,7 +24,8 @@ pub struct Tls {
     /// The issuer of cert-manager, for mode CertManager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
-    /// The secret with `ca.crt`, `tls.crt` and `tls.key`, for mode Provided.
+    /// The secret for mode Provided: `ca.crt`, `tls.crt` and `tls.key` for the nodes, whose names
+    /// are `*.CLUSTER-nodes.NAMESPACE.svc`, `client.crt` and `client.key` for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret_name: Option<String>,

@@ -3,7 +3,7 @@
 use defs_core::mode::{Durability, Mode};
 use defs_core::size::Size;
 
-use super::{DefsClusterSpec, ErasureMode};
+use super::{DefsClusterSpec, ErasureMode, WhenDeleted};
 use crate::names::STATUS_PORT;
 
 /// Percent of a volume that a node offers to the network. The rest is the file system's own
@@ -68,6 +68,12 @@ impl DefsClusterSpec {
             ErasureMode::File | ErasureMode::Slice => {}
         }
         settings
+    }
+
+    /// Whether the volumes outlive the cluster.
+    #[must_use]
+    pub fn keeps_volumes(&self) -> bool {
+        self.storage.retention.when_deleted == WhenDeleted::Retain
     }
 
     /// What each node offers to the network.

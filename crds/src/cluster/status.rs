@@ -67,7 +67,8 @@ pub struct DefsClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = VERSIONS_MAX))]
     pub versions: Vec<VersionCount>,
-    /// The plan that waits for a person's word, with `pairing.approval` Manual.
+    /// The plan for better pairs: one that is being carried out, or that waits for a person's
+    /// word with `pairing.approval` Manual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
     /// What is true of the cluster, by type.
@@ -147,9 +148,12 @@ pub struct Plan {
     /// What the annotation `defs.bpfs.io/approve-plan` must say. Another plan has another id.
     #[schemars(length(min = 1, max = 64))]
     pub id: String,
-    /// What would be done, in this order.
+    /// What is still to be done, in this order.
     #[schemars(length(max = PLAN_STEPS_MAX))]
     pub steps: Vec<PlanStep>,
+    /// Whether it is being carried out.
+    #[serde(default)]
+    pub running: bool,
 }
 
 /// One pair that would change.

@@ -48,6 +48,11 @@ pub struct DefsNodeStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = ADDRESSES_MAX), inner(length(max = 256)))]
     pub addresses: Vec<String>,
+    /// The address that its service gives it, as the first part of a multiaddress: what it
+    /// announces where `network.announce` is Service or External.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub announced: Option<String>,
     /// The machine that its pod runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

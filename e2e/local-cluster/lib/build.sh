@@ -10,12 +10,17 @@ export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-trimpath -mod=readonly -buildvc
 # Less garbage collection: the compiler is a tenth faster, with memory that a build machine has.
 export GOGC=${GOGC:-400}
 
-build() { # [helm]
-    local tool limit
+build() { # [--only] [helm]
+    local tool limit wanted=(k8s coredns)
+    if [[ ${1:-} == --only ]]; then
+        wanted=()
+        shift
+    fi
     for tool in "$@"; do
         [[ $tool == helm ]] || die "build: there is no $tool to build, only helm"
     done
-    if is_built "$@"; then return; fi
+    wanted+=("$@")
+    if are_fresh "${wanted[@]}"; then return; fi
     command -v go >/dev/null || die "go is missing: install Go 1.26 or newer from https://go.dev/dl"
     limit=$(seconds "$BUILD_LIMIT")
     build_deadline=$((SECONDS + limit))
@@ -25,15 +30,13 @@ build() { # [helm]
         say "somebody else builds: waiting, at most $BUILD_LIMIT"
         flock --timeout "$limit" 8 || die "somebody else still builds after $BUILD_LIMIT"
     }
-    is_fresh k8s || build_k8s
-    is_fresh coredns || build_coredns
-    for tool in "$@"; do is_fresh "$tool" || build_helm; done
+    for tool in "${wanted[@]}"; do is_fresh "$tool" || "build_$tool"; done
     exec 8<&-
 }
 
-is_built() { # [helm]
+are_fresh() { # BINARY...
     local binary
-    for binary in k8s coredns "$@"; do is_fresh "$binary" || return 1; done
+    for binary in "$@"; do is_fresh "$binary" || return 1; done
 }
 
 build_k8s() {

@@ -76,6 +76,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "defs-wire",
         ],
     ),
+    // It reads what the operator wrote, also where no operator is.
+    ("defs-kubectl", &["defs-core", "defs-crds", "defs-launch"]),
     // Both sides in one process, over ports in memory.
     (
         "defs-sim",
@@ -91,6 +93,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("defs-e2e", &["defs-core", "defs-identity", "defs-wire"]),
     ("defs-tidy", &["defs-core", "defs-crds", "defs-telemetry"]),
+    // It is an owner, a person with kubectl, and whoever pulls the plug.
+    ("defs-e2e-kubernetes", &["defs-client", "defs-core", "defs-crds", "defs-e2e", "defs-launch"]),
+    // It sees what helm renders.
+    ("defs-chart-tests", &[]),
     // It packs what others built.
     ("defs-images", &[]),
 ];
@@ -111,8 +117,8 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     // The end-to-end tests have a receiver of their own.
     ("opentelemetry-proto", &["defs-e2e", "defs-otel"]),
     ("tracing-opentelemetry", &["defs-otel"]),
-    ("kube", &["defs-crds", "defs-operator"]),
-    ("k8s-openapi", &["defs-crds", "defs-operator"]),
+    ("kube", &["defs-crds", "defs-e2e-kubernetes", "defs-kubectl", "defs-operator"]),
+    ("k8s-openapi", &["defs-crds", "defs-e2e-kubernetes", "defs-kubectl", "defs-operator"]),
     ("object", &["defs-images"]),
     ("tar", &["defs-images"]),
 ];

@@ -106,6 +106,8 @@ pub struct Engine<W: World> {
     pub(crate) postponed: crate::heal::standin::Postponed,
     /// Whether this node lacks what its partner has.
     pub(crate) syncing: AtomicBool,
+    /// Whether it is about to stop.
+    pub(crate) steps_back: AtomicBool,
     /// Wakes the comparison with the partner.
     pub(crate) sync_wanted: tokio::sync::Notify,
     /// This node has just entered an epoch.
@@ -241,6 +243,7 @@ impl<W: World> Engine<W> {
             has_stand_ins: AtomicBool::new(false),
             postponed: crate::heal::standin::Postponed::default(),
             syncing: AtomicBool::new(false),
+            steps_back: AtomicBool::new(false),
             sync_wanted: tokio::sync::Notify::new(),
             entered: tokio::sync::Notify::new(),
             queries,

@@ -30,6 +30,7 @@ mod refuse;
 mod session;
 mod stamp;
 mod status;
+mod step_back;
 
 pub use arrange::{Arrangement, Explained};
 pub use config::{EngineConfig, Timings, World};

@@ -249,6 +249,8 @@ async fn who_watches_a_node_hears_at_once_how_it_is() {
     assert_eq!((report.pair, report.partner_health), (None, String::new()));
     let card = report.card.unwrap();
     assert_eq!((card.zone.as_str(), card.region.as_str()), ("b", "eu"), "as it was told");
+    assert!(report.readings.is_some(), "at first, and then seldom");
+    assert_eq!(reports.message().await.unwrap().unwrap().readings, None);
     // With the node ends what is told of it.
     remote.end().await;
     let last = async { while let Ok(Some(_)) = reports.message().await {} };

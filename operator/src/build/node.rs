@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use defs_crds::cluster::Hard;
-use defs_crds::names::{STATUS_PORT, label, value};
+use defs_crds::cluster::{Hard, TlsMode};
+use defs_crds::names::{STATUS_PORT, annotation, label, value};
 use defs_crds::{DefsCluster, DefsNode};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaim,
-    PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm,
-    PodAntiAffinity, PodSecurityContext, PodSpec, Probe, SeccompProfile, Secret,
-    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
-    VolumeResourceRequirements,
+    ExecAction, HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler, LocalObjectReference,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
+    PodSpec, Probe, SeccompProfile, Secret, SecretVolumeSource, SecurityContext,
+    TopologySpreadConstraint, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
@@ -45,23 +45,12 @@ const RENEW_AT: &str = "defs.bpfs.io/renew-at";
 /// The domain key of machines.
 const HOST_KEY: &str = "kubernetes.io/hostname";
 
-/// What a node is made of.
-pub(crate) struct NodeObjects {
-    pub(crate) claim: PersistentVolumeClaim,
-    pub(crate) pod: Pod,
-}
-
-/// What `node` is made of. Its volume outlives it: it goes with no other object.
-pub(crate) fn node_objects(
+/// The volume of `node`. It outlives the node, and the cluster too unless that says otherwise.
+pub(crate) fn claim(
     cluster: &DefsCluster,
     node: &DefsNode,
-    image: &str,
-) -> Result<NodeObjects, Error> {
-    let names = Names::of(cluster)?;
-    Ok(NodeObjects { claim: claim(cluster, node, &names), pod: pod(cluster, node, image, &names)? })
-}
-
-fn claim(cluster: &DefsCluster, node: &DefsNode, names: &Names) -> PersistentVolumeClaim {
+    names: &Names,
+) -> Result<PersistentVolumeClaim, Error> {
     let name = node.name_any();
     let storage = &cluster.spec.storage;
     let size = Quantity(storage.size.to_string());
@@ -74,13 +63,16 @@ fn claim(cluster: &DefsCluster, node: &DefsNode, names: &Names) -> PersistentVol
         }),
         ..PersistentVolumeClaimSpec::default()
     };
-    let metadata = ObjectMeta {
-        name: Some(Names::claim(&name)),
-        namespace: Some(names.namespace.clone()),
-        labels: Some(node_labels(&names.cluster, &name)),
-        ..ObjectMeta::default()
-    };
-    PersistentVolumeClaim { metadata, spec: Some(spec), ..PersistentVolumeClaim::default() }
+    let mut metadata = owned_by(cluster, Names::claim(&name), &names.cluster)?;
+    metadata.labels = Some(node_labels(&names.cluster, &name));
+    if cluster.spec.keeps_volumes() {
+        metadata.owner_references = None;
+    }
+    if let Some(lost) = node.spec.replace.acknowledge_lost.clone() {
+        let lost = BTreeMap::from([(annotation::IN_PLACE_OF.to_owned(), lost)]);
+        metadata.annotations = Some(lost);
+    }
+    Ok(PersistentVolumeClaim { metadata, spec: Some(spec), ..PersistentVolumeClaim::default() })
 }
 
 fn node_labels(cluster: &str, node: &str) -> BTreeMap<String, String> {
@@ -90,9 +82,14 @@ fn node_labels(cluster: &str, node: &str) -> BTreeMap<String, String> {
     labels
 }
 
-fn pod(cluster: &DefsCluster, node: &DefsNode, image: &str, names: &Names) -> Result<Pod, Error> {
+/// The pod of `node`, as one of `revision`.
+pub(crate) fn pod(
+    cluster: &DefsCluster,
+    node: &DefsNode,
+    (image, revision): (&str, &str),
+    names: &Names,
+) -> Result<Pod, Error> {
     let name = node.name_any();
-    let scheduling = &cluster.spec.scheduling;
     let mut metadata = owned_by(node, name.clone(), &names.cluster)?;
     let mut labels = node_labels(&names.cluster, &name);
     let pair = node.status.as_ref().and_then(|status| status.pair.clone());
@@ -100,18 +97,34 @@ fn pod(cluster: &DefsCluster, node: &DefsNode, image: &str, names: &Names) -> Re
         labels.insert(label::PAIR.to_owned(), pair.clone());
     }
     metadata.labels = Some(labels);
+    let revision = BTreeMap::from([(annotation::REVISION.to_owned(), revision.to_owned())]);
+    metadata.annotations = Some(revision);
+    let spec = spec(cluster, node, image, names, pair.as_deref());
+    Ok(Pod { metadata, spec: Some(spec), ..Pod::default() })
+}
+
+/// What the pod of `node` is, as a member of `pair`.
+pub(super) fn spec(
+    cluster: &DefsCluster,
+    node: &DefsNode,
+    image: &str,
+    names: &Names,
+    pair: Option<&str>,
+) -> PodSpec {
+    let name = node.name_any();
+    let scheduling = &cluster.spec.scheduling;
     let pull_secrets = cluster.spec.image_pull_secrets.iter();
-    let spec = PodSpec {
+    PodSpec {
         hostname: Some(name.clone()),
         subdomain: Some(names.nodes()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         security_context: Some(pod_security()),
-        containers: vec![container(cluster, image)],
-        volumes: Some(volumes(names, &name)),
+        containers: vec![container(cluster, node, image)],
+        volumes: Some(volumes(cluster, names, &name)),
         node_selector: Some(scheduling.node_selector.clone()).filter(|it| !it.is_empty()),
-        affinity: affinity(cluster, pair.as_deref()),
+        affinity: affinity(cluster, pair),
         tolerations: Some(scheduling.tolerations.clone()).filter(|it| !it.is_empty()),
         topology_spread_constraints: Some(spread(cluster, &names.cluster)),
         priority_class_name: scheduling.priority_class_name.clone(),
@@ -120,8 +133,7 @@ fn pod(cluster: &DefsCluster, node: &DefsNode, image: &str, names: &Names) -> Re
         )
         .filter(|it: &Vec<_>| !it.is_empty()),
         ..PodSpec::default()
-    };
-    Ok(Pod { metadata, spec: Some(spec), ..Pod::default() })
+    }
 }
 
 fn pod_security() -> PodSecurityContext {
@@ -140,7 +152,7 @@ fn pod_security() -> PodSecurityContext {
     }
 }
 
-fn container(cluster: &DefsCluster, image: &str) -> Container {
+fn container(cluster: &DefsCluster, node: &DefsNode, image: &str) -> Container {
     let port = |name: &str, port: u16, protocol: &str| ContainerPort {
         name: Some(name.to_owned()),
         container_port: port.into(),
@@ -164,11 +176,9 @@ fn container(cluster: &DefsCluster, image: &str) -> Container {
         image: Some(image.to_owned()),
         image_pull_policy: Some(cluster.spec.image_pull_policy.word().to_owned()),
         command: Some(vec!["/usr/bin/defs-node".to_owned()]),
-        args: Some(vec!["--config".to_owned(), format!("{SETTINGS_DIR}/node.yaml")]),
-        env: Some(vec![
-            from_field("DEFS_HOST", "spec.nodeName"),
-            from_field("POD_NAME", "metadata.name"),
-        ]),
+        args: Some(vec!["--config".to_owned(), settings_file()]),
+        env: Some(environment(cluster, node)),
+        lifecycle: Some(Lifecycle { pre_stop: Some(hand_over()), ..Lifecycle::default() }),
         ports: Some(vec![
             port("peers", peers, "TCP"),
             port("peers-quic", peers, "UDP"),
@@ -198,6 +208,50 @@ fn container(cluster: &DefsCluster, image: &str) -> Container {
     }
 }
 
+fn settings_file() -> String {
+    format!("{SETTINGS_DIR}/node.yaml")
+}
+
+/// Before a pod ends, its partner serves and nobody chooses its pair.
+fn hand_over() -> LifecycleHandler {
+    let command = ["/usr/bin/defs-node", "hand-over", "--config", &settings_file()];
+    let command = command.iter().map(|word| (*word).to_owned()).collect();
+    let exec = Some(ExecAction { command: Some(command) });
+    LifecycleHandler { exec, ..LifecycleHandler::default() }
+}
+
+fn environment(cluster: &DefsCluster, node: &DefsNode) -> Vec<EnvVar> {
+    let mut all = vec![
+        from_field("DEFS_HOST", "spec.nodeName"),
+        from_field("POD_NAME", "metadata.name"),
+        from_field("POD_NAMESPACE", "metadata.namespace"),
+    ];
+    if let Some(address) = node.status.as_ref().and_then(|it| it.announced.as_ref()) {
+        let port = cluster.spec.node.port;
+        all.push(value_of("DEFS_ANNOUNCE", format!("{address}/tcp/{port}")));
+    }
+    if let Some(otlp) = &cluster.spec.observability.otlp {
+        let ratio = f64::from(otlp.sampling_percent) / 100.0;
+        let resource = format!(
+            "service.namespace={},k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),\
+             k8s.node.name=$(DEFS_HOST)",
+            cluster.name_any()
+        );
+        all.extend([
+            value_of("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint.clone()),
+            value_of("OTEL_EXPORTER_OTLP_PROTOCOL", otlp.protocol.word().to_owned()),
+            value_of("OTEL_TRACES_SAMPLER", "parentbased_traceidratio".to_owned()),
+            value_of("OTEL_TRACES_SAMPLER_ARG", ratio.to_string()),
+            value_of("OTEL_RESOURCE_ATTRIBUTES", resource),
+        ]);
+    }
+    all
+}
+
+fn value_of(name: &str, value: String) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value), ..EnvVar::default() }
+}
+
 fn from_field(name: &str, path: &str) -> EnvVar {
     let field = ObjectFieldSelector { field_path: path.to_owned(), api_version: None };
     EnvVar {
@@ -216,7 +270,7 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
-fn volumes(names: &Names, node: &str) -> Vec<Volume> {
+fn volumes(cluster: &DefsCluster, names: &Names, node: &str) -> Vec<Volume> {
     let config = |name: &str, map: String| Volume {
         name: name.to_owned(),
         config_map: Some(ConfigMapVolumeSource { name: map, ..ConfigMapVolumeSource::default() }),
@@ -236,13 +290,29 @@ fn volumes(names: &Names, node: &str) -> Vec<Volume> {
         Volume {
             name: "tls".to_owned(),
             secret: Some(SecretVolumeSource {
-                secret_name: Some(Names::certificate(node)),
+                secret_name: Some(tls_secret_name(cluster, names, node)),
+                // Nothing else that may be in it is for nodes.
+                items: Some(["ca.crt", "tls.crt", "tls.key"].map(file).to_vec()),
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),
             ..Volume::default()
         },
     ]
+}
+
+fn file(name: &str) -> KeyToPath {
+    KeyToPath { key: name.to_owned(), path: name.to_owned(), mode: None }
+}
+
+/// The secret with the certificate that a node shows.
+fn tls_secret_name(cluster: &DefsCluster, names: &Names, node: &str) -> String {
+    let tls = &cluster.spec.security.tls;
+    match tls.mode {
+        TlsMode::Internal => Names::certificate(node),
+        TlsMode::CertManager => names.shared_certificate(),
+        TlsMode::Provided => tls.secret_name.clone().unwrap_or_default(),
+    }
 }
 
 /// The affinity that the spec says, and that two of a pair never share a machine.

@@ -65,7 +65,8 @@ fn bootstrap_peers(cluster: &DefsCluster, names: &Names) -> Vec<String> {
         .collect()
 }
 
-fn node_settings(cluster: &DefsCluster, names: &Names) -> String {
+/// The settings that all nodes share, as YAML.
+pub(super) fn node_settings(cluster: &DefsCluster, names: &Names) -> String {
     let mut settings = cluster.spec.node_settings();
     let mut peers = bootstrap_peers(cluster, names);
     if let Some(at) = settings.iter().position(|(name, _)| *name == "bootstrapPeers") {

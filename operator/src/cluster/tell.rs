@@ -8,28 +8,42 @@ use defs_crds::cluster::Profile;
 use defs_crds::cluster::status::{
     ClusterPhase, DefsClusterStatus, DurabilityNow, PairCounts, VersionCount, bucket,
 };
-use defs_crds::names::pod_selector;
+use defs_crds::names::{annotation, pod_selector};
 use defs_crds::pair::status::PairPhase;
 use defs_crds::reason::{ConditionType as Type, Reason};
-use defs_crds::{ByteSize, DefsCluster};
-use kube::Resource;
+use defs_crds::{ByteSize, DefsCluster, DefsNode};
+use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::Looked;
-use super::decide::is_paused;
+use super::decide::{Decided, is_paused};
 use crate::apply::apply_status;
 use crate::build::Names;
 use crate::condition::Conditions;
 use crate::context::Context;
 use crate::error::Error;
-use crate::plan::{Judgement, are_apart};
+use crate::plan::{Asked, Judgement, are_apart};
+
+/// What there is to tell of a cluster.
+struct Told<'a> {
+    looked: &'a Looked,
+    decided: &'a Decided,
+    counts: PairCounts,
+    /// Nodes that are heard.
+    heard: usize,
+    /// Nodes in no pair.
+    spares: u32,
+    used_percent: u8,
+    /// What could not be made.
+    problem: Option<&'a Error>,
+}
 
 pub(super) async fn tell(
     context: &Context,
-    cluster: &DefsCluster,
-    names: &Names,
+    (cluster, names): (&DefsCluster, &Names),
     looked: &Looked,
-    judgement: &Judgement,
+    decided: &Decided,
+    problem: Option<&Error>,
 ) -> Result<(), Error> {
     let before = cluster.status.clone().unwrap_or_default();
     let generation = cluster.metadata.generation;
@@ -37,24 +51,36 @@ pub(super) async fn tell(
     let counts = counts(looked);
     let now = Instant::now();
     let heard = looked.known.values().filter(|it| it.is_heard(now)).count();
-    say(&mut conditions, cluster, looked, judgement, (counts, heard));
     let usable: u64 = looked.known_pairs.iter().map(|pair| capacity(looked, pair)).sum();
     let used: u64 = looked.known_pairs.iter().map(|pair| pair.held).sum();
+    let told = Told {
+        looked,
+        decided,
+        counts,
+        heard,
+        spares: count(looked.members.len().saturating_sub(2 * looked.known_pairs.len())),
+        used_percent: percent(used, usable),
+        problem: problem.filter(|error| error.is_for_people()),
+    };
+    say(&mut conditions, cluster, &told);
+    if let Some(why) = &decided.broken {
+        conditions.news.push((Reason::PlanOutdated, format!("It is given up: {why}.")));
+    }
     let status = DefsClusterStatus {
         observed_generation: generation,
-        phase: Some(phase(cluster, counts, judgement, heard)),
+        phase: Some(phase(cluster, counts, &decided.judgement, heard)),
         replicas: count(looked.nodes.len()),
         ready: count(heard),
-        spares: count(looked.members.len().saturating_sub(2 * looked.known_pairs.len())),
+        spares: told.spares,
         pairs: counts,
         selector: Some(pod_selector(&names.cluster)),
         usable_bytes: Some(bucket(usable)),
         used_bytes: Some(bucket(used)),
-        used_percent: Some(percent(used, usable)),
+        used_percent: Some(told.used_percent),
         usable: Some(ByteSize(Size(bucket(usable)))),
         durability: Some(durability(cluster, looked, counts)),
         versions: versions(looked),
-        plan: None,
+        plan: decided.plan.clone(),
         conditions: conditions.all,
     };
     apply_status(&context.client, cluster, cluster.status.as_ref(), &status).await?;
@@ -119,12 +145,16 @@ fn phase(
 /// Pairs that may vanish: as many as were asked for, less those that are gone or have one copy.
 fn durability(cluster: &DefsCluster, looked: &Looked, counts: PairCounts) -> DurabilityNow {
     let tolerate = &cluster.spec.durability.tolerate;
-    let zones = zones(looked);
     DurabilityNow {
         tolerated_pairs: tolerate.pairs.saturating_sub(counts.lost),
-        tolerated_zones: tolerate.zones.min(count(zones.len().saturating_sub(1))),
+        tolerated_zones: tolerated_zones(tolerate.zones, zones(looked).len()),
         at_risk: counts.degraded,
     }
+}
+
+/// With pairs across zones, one zone less takes one copy of each at most.
+fn tolerated_zones(wanted: u32, zones: usize) -> u32 {
+    wanted.min(count(zones.saturating_sub(1)))
 }
 
 fn zones(looked: &Looked) -> std::collections::BTreeSet<(String, String)> {
@@ -146,41 +176,23 @@ fn versions(looked: &Looked) -> Vec<VersionCount> {
     versions
 }
 
-fn say(
-    conditions: &mut Conditions,
-    cluster: &DefsCluster,
-    looked: &Looked,
-    judgement: &Judgement,
-    (counts, heard): (PairCounts, usize),
-) {
+fn say(conditions: &mut Conditions, cluster: &DefsCluster, told: &Told<'_>) {
+    let Told { looked, decided, counts, heard, .. } = told;
     let spec = &cluster.spec;
-    let replicas = spec.replicas as usize;
-    let silent: Vec<_> =
-        looked.members.iter().filter(|it| !it.is_heard).map(|it| it.name.as_str()).collect();
-    let silent = silent.join(", ");
     let are_paired =
         counts.total >= spec.pairs() && counts.healthy + counts.degraded >= spec.pairs();
-    let unpaired = format!("{} of {} pairs.", counts.total, spec.pairs());
-    let apart = looked.known_pairs.iter().filter(|pair| !is_apart(cluster, looked, pair));
-    let together: Vec<_> = apart.map(|pair| pair.name.as_str()).collect();
-    let is_distinct = together.is_empty();
+    let together = together(cluster, looked);
     let is_durable = counts.degraded + counts.lost == 0 && are_paired;
     let is_strict = spec.profile == Profile::Strict;
-    let is_ready = heard >= replicas
+    let is_ready = *heard >= spec.replicas as usize
         && counts.healthy >= spec.pairs()
-        && (!is_strict || (is_distinct && is_durable));
-    let reason = if is_ready {
-        Reason::AsAsked
-    } else if counts.lost > 0 {
-        Reason::PairLost
-    } else if counts.degraded > 0 {
-        Reason::MemberAway
-    } else if heard < replicas && are_paired {
-        Reason::NodesMissing
+        && told.problem.is_none()
+        && (!is_strict || (together.is_empty() && is_durable));
+    let (reason, detail) = if is_ready {
+        (Reason::AsAsked, String::new())
     } else {
-        Reason::Forming
+        why_not_ready(spec, told, are_paired)
     };
-    let detail = if silent.is_empty() { String::new() } else { format!("Not heard: {silent}.") };
     conditions.say(Type::Ready, is_ready, reason, detail.clone());
     let is_available = counts.healthy > 0;
     let available = if is_available { Reason::AsAsked } else { reason };
@@ -188,22 +200,23 @@ fn say(
     let is_degraded = counts.degraded + counts.lost > 0;
     let degraded = if is_degraded { reason } else { Reason::AsAsked };
     conditions.say(Type::Degraded, is_degraded, degraded, detail);
-    let paired = match (are_paired, judgement.without_substitute.is_empty()) {
-        (true, true) => (true, Reason::AsAsked, String::new()),
-        (_, false) => {
-            let waiting = judgement.without_substitute.join(", ");
-            (false, Reason::SparesMissing, format!("Nobody is free for the place of {waiting}."))
-        }
-        (false, true) => (false, Reason::Forming, unpaired),
-    };
-    conditions.say(Type::PairingSatisfied, paired.0, paired.1, paired.2);
+    let (paired, why, detail) = pairing(spec, told, are_paired);
+    conditions.say(Type::PairingSatisfied, paired, why, detail);
+    let is_distinct = together.is_empty();
     let distinct = if is_distinct { Reason::AsAsked } else { Reason::DomainsShared };
     conditions.say(Type::TopologySatisfied, is_distinct, distinct, together.join(", "));
     let durable = if is_durable { Reason::AsAsked } else { Reason::DurabilityBelow };
     conditions.say(Type::DurabilityMet, is_durable, durable, "");
-    let (isolated, why, detail) = match judgement.frozen {
+    let (has_room, why) = match told.used_percent {
+        FULL_PERCENT.. => (false, Reason::Full),
+        NEARLY_FULL_PERCENT.. => (false, Reason::NearlyFull),
+        _ => (true, Reason::AsAsked),
+    };
+    conditions.say(Type::CapacityOk, has_room, why, "");
+    conditions.say(Type::CertificatesReady, true, Reason::AsAsked, "");
+    let (isolated, why, detail) = match decided.judgement.frozen {
         Some(silent) => {
-            let why = if heard == 0 { Reason::CutOff } else { Reason::TooManySilent };
+            let why = if *heard == 0 { Reason::CutOff } else { Reason::TooManySilent };
             (true, why, format!("{silent} of {} nodes.", looked.nodes.len()))
         }
         None => (false, Reason::Reachable, String::new()),
@@ -212,6 +225,163 @@ fn say(
     let is_paused = is_paused(cluster, |paused| paused.healing || paused.rebalancing);
     let paused = if is_paused { Reason::PausedByPerson } else { Reason::AsAsked };
     conditions.say(Type::Paused, is_paused, paused, "");
+    let (progresses, why, detail) = progress(cluster, told);
+    conditions.say(Type::Progressing, progresses, why, detail);
+}
+
+/// Percent in use from which nothing new can be stored, and from which somebody should care.
+const FULL_PERCENT: u8 = 98;
+const NEARLY_FULL_PERCENT: u8 = 80;
+
+/// Nodes that are named one by one in a message.
+const NAMED_MAX: usize = 3;
+
+/// What keeps a cluster from being ready: first what people must see to.
+fn why_not_ready(
+    spec: &defs_crds::DefsClusterSpec,
+    told: &Told<'_>,
+    are_paired: bool,
+) -> (Reason, String) {
+    let Told { looked, counts, heard, .. } = told;
+    if let Some(error) = told.problem {
+        return (error.reason(), format!("{}.", error.whole()));
+    }
+    let troubles: Vec<_> = looked.nodes.iter().filter_map(|node| trouble(node)).collect();
+    let mut detail: Vec<_> = troubles.iter().take(NAMED_MAX).map(|it| it.1.clone()).collect();
+    if troubles.len() > NAMED_MAX {
+        detail.push(format!("And {} more.", troubles.len() - NAMED_MAX));
+    }
+    let stuck = troubles.iter().find(|(reason, _)| is_for_people(*reason));
+    let reason = if let Some((reason, _)) = stuck {
+        *reason
+    } else if counts.lost > 0 {
+        Reason::PairLost
+    } else if counts.degraded > 0 {
+        Reason::MemberAway
+    } else if *heard < spec.replicas as usize && are_paired {
+        Reason::NodesMissing
+    } else {
+        Reason::Forming
+    };
+    (reason, detail.join(" "))
+}
+
+/// What a node says of itself that is not ready.
+fn trouble(node: &DefsNode) -> Option<(Reason, String)> {
+    let conditions = node.status.as_ref()?.conditions.iter();
+    let ready = conditions.into_iter().find(|it| it.type_ == Type::Ready.name())?;
+    let reason = Reason::ALL.iter().find(|it| it.name() == ready.reason)?;
+    let text = || format!("{}: {}", node.name_any(), ready.message);
+    (ready.status != "True").then(|| (*reason, text()))
+}
+
+/// What doesn't pass by itself.
+fn is_for_people(reason: Reason) -> bool {
+    use Reason::{
+        ApplyRefused, CertificateMissing, ImageNotPulled, PodCrashing, PodUnschedulable,
+        VolumeMissing,
+    };
+    matches!(
+        reason,
+        ApplyRefused
+            | CertificateMissing
+            | ImageNotPulled
+            | PodCrashing
+            | PodUnschedulable
+            | VolumeMissing
+    )
+}
+
+fn pairing(
+    spec: &defs_crds::DefsClusterSpec,
+    told: &Told<'_>,
+    are_paired: bool,
+) -> (bool, Reason, String) {
+    let judgement = &told.decided.judgement;
+    if !judgement.without_substitute.is_empty() {
+        let waiting = judgement.without_substitute.join(", ");
+        return (
+            false,
+            Reason::SparesMissing,
+            format!("Nobody is free for the place of {waiting}."),
+        );
+    }
+    if !judgement.unpaired.is_empty() {
+        return (false, Reason::NodeUnpaired, format!("{}.", judgement.unpaired.join(", ")));
+    }
+    if !are_paired {
+        let unpaired = format!("{} of {} pairs.", told.counts.total, spec.pairs());
+        return (false, Reason::Forming, unpaired);
+    }
+    if told.spares < spec.min_spares {
+        let spares = format!("{} of {}.", told.spares, spec.min_spares);
+        return (false, Reason::SparesMissing, spares);
+    }
+    (true, Reason::AsAsked, String::new())
+}
+
+/// What the operator changes now, the most telling of it.
+fn progress(cluster: &DefsCluster, told: &Told<'_>) -> (bool, Reason, String) {
+    let Told { looked, decided, .. } = told;
+    if let Some(node) = &decided.restarts {
+        return (true, Reason::RollingOut, format!("{node}."));
+    }
+    if let Some(plan) = &decided.plan {
+        let approved = cluster.annotations().get(annotation::APPROVE_PLAN);
+        return if plan.running {
+            (true, Reason::Rebalancing, format!("{} steps are left.", plan.steps.len()))
+        } else if approved.is_some_and(|approved| *approved != plan.id) {
+            (false, Reason::PlanOutdated, format!("The plan that waits is {}.", plan.id))
+        } else {
+            let how = format!("{}={}.", annotation::APPROVE_PLAN, plan.id);
+            (false, Reason::WaitingForApproval, how)
+        };
+    }
+    if let Some(pair) = looked.known_pairs.iter().find(|pair| pair.is_changing) {
+        return (true, Reason::Replacing, format!("{}.", pair.name));
+    }
+    let shrinks = looked.members.iter().filter(|it| it.asked == Asked::Shrink).count();
+    if shrinks > 0 {
+        return (true, Reason::ScalingDown, format!("{shrinks} nodes are to go."));
+    }
+    let joined = looked.members.iter().filter(|it| it.node.is_some()).count();
+    let wanted = cluster.spec.replicas as usize;
+    if joined < wanted {
+        return (true, Reason::ScalingUp, format!("{joined} of {wanted} nodes have joined."));
+    }
+    (false, Reason::AsAsked, String::new())
+}
+
+fn together(cluster: &DefsCluster, looked: &Looked) -> Vec<String> {
+    let together = looked.known_pairs.iter().filter(|pair| !is_apart(cluster, looked, pair));
+    together.map(|pair| pair.name.clone()).collect()
+}
+
+/// Says why nothing could be looked after at all.
+pub(super) async fn refused(
+    context: &Context,
+    cluster: &DefsCluster,
+    error: &Error,
+) -> Result<(), Error> {
+    if !error.is_for_people() {
+        return Ok(());
+    }
+    let before = cluster.status.clone().unwrap_or_default();
+    let mut conditions = Conditions::of(before.conditions.clone(), cluster.metadata.generation);
+    let (reason, detail) = (error.reason(), format!("{}.", error.whole()));
+    conditions.say(Type::Ready, false, reason, detail.clone());
+    if reason == Reason::CertificateMissing {
+        conditions.say(Type::CertificatesReady, false, reason, detail);
+    }
+    let status = DefsClusterStatus {
+        observed_generation: cluster.metadata.generation,
+        phase: Some(ClusterPhase::Failed),
+        conditions: conditions.all,
+        ..before
+    };
+    apply_status(&context.client, cluster, cluster.status.as_ref(), &status).await?;
+    context.tell(&cluster.object_ref(&()), conditions.news).await;
+    Ok(())
 }
 
 fn is_apart(cluster: &DefsCluster, looked: &Looked, pair: &crate::plan::KnownPair) -> bool {
@@ -220,5 +390,18 @@ fn is_apart(cluster: &DefsCluster, looked: &Looked, pair: &crate::plan::KnownPai
         (Some(a), Some(b)) => are_apart(&a.labels, &b.labels, cluster.spec.topology.hard),
         // Nobody has said yet where they stand.
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_that_may_vanish_are_no_more_than_there_are() {
+        assert_eq!(tolerated_zones(1, 3), 1);
+        assert_eq!(tolerated_zones(2, 2), 1);
+        assert_eq!(tolerated_zones(0, 3), 0);
+        assert_eq!(tolerated_zones(1, 0), 0);
     }
 }

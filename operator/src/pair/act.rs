@@ -3,14 +3,14 @@
 
 use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::wish::{Forming, Place, Want};
-use defs_crds::DefsPair;
 use defs_crds::node::status::Role;
 use defs_crds::pair::status::{DefsPairStatus, MigrationPhase};
+use defs_crds::{DefsCluster, DefsPair};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::Observed;
+use super::{Observed, migration};
 use crate::build::Names;
 use crate::cluster::{agent_key, node_id};
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::error::Error;
 
 pub(super) async fn act(
     context: &Context,
-    names: &Names,
+    (cluster, names): (&DefsCluster, &Names),
     pair: &DefsPair,
     status: &DefsPairStatus,
     observed: &Observed,
@@ -32,17 +32,27 @@ pub(super) async fn act(
     let Some(migration) = &status.migration else {
         return keep_members(context, names, pair, observed).await;
     };
+    if migration::given_up(context, (cluster, names), migration, observed).is_some() {
+        // The word that was said is taken back before the change is written off.
+        let leaves = id_of(context, names, &migration.from);
+        return match leaves {
+            Some(leaves) => tell_network(context, names, leaves, Want::Stay).await,
+            None => Ok(()),
+        };
+    }
     let begun: Option<u64> = migration.checkpoint.as_ref().and_then(|epoch| epoch.parse().ok());
     let (Some(begun), Some(epoch)) = (begun, observed.epoch.or(status.epoch)) else {
         return Ok(());
     };
-    let has_come = observed.members.iter().any(|it| it.as_ref() == Some(&migration.to));
+    // Who has its own place again is a member as the node that it is now.
+    let has_come = observed.has(&migration.to);
     if has_come {
         return keep_members(context, names, pair, observed).await;
     }
-    let (Some(leaves), Some(to)) =
-        (id_of(context, names, &migration.from), id_of(context, names, &migration.to))
-    else {
+    let is_stranger = !observed.has(&migration.from) && observed.stranger.is_some();
+    let leaves =
+        if is_stranger { observed.stranger } else { id_of(context, names, &migration.from) };
+    let (Some(leaves), Some(to)) = (leaves, id_of(context, names, &migration.to)) else {
         return Ok(());
     };
     // The members may have renewed their witnesses since: what was decided holds for the epoch
@@ -52,7 +62,7 @@ pub(super) async fn act(
         MigrationPhase::Copying => Want::Yield(place),
         _ => Want::Replace(place),
     };
-    say(context, names, leaves, want).await
+    tell_network(context, names, leaves, want).await
 }
 
 async fn form(context: &Context, names: &Names, pair: &DefsPair, id: PairId) -> Result<(), Error> {
@@ -62,7 +72,7 @@ async fn form(context: &Context, names: &Names, pair: &DefsPair, id: PairId) -> 
     let (primary, mirror) = if is_turned { (other, one) } else { (one, other) };
     let ids = [primary, mirror].map(|it| id_of(context, names, &it.node_ref.name));
     let [Some(primary), Some(mirror)] = ids else { return Ok(()) };
-    say(context, names, primary, Want::Form(Forming { pair: id, mirror })).await
+    tell_network(context, names, primary, Want::Form(Forming { pair: id, mirror })).await
 }
 
 fn id_of(context: &Context, names: &Names, node: &str) -> Option<NodeId> {
@@ -72,7 +82,12 @@ fn id_of(context: &Context, names: &Names, node: &str) -> Option<NodeId> {
 }
 
 /// Says it unless it was said just now.
-async fn say(context: &Context, names: &Names, node: NodeId, want: Want) -> Result<(), Error> {
+pub(crate) async fn tell_network(
+    context: &Context,
+    names: &Names,
+    node: NodeId,
+    want: Want,
+) -> Result<(), Error> {
     let Some(credentials) = context.credentials.get(&names.namespace, &names.cluster) else {
         return Ok(());
     };

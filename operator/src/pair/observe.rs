@@ -1,12 +1,14 @@
 //! What the members of a pair say of it.
 
+use defs_core::ids::NodeId;
 use defs_core::network::Labels;
 use defs_crds::DefsPair;
-use defs_crds::pair::status::DefsPairStatus;
+use defs_crds::pair::status::{DefsPairStatus, Migration};
 use defs_wire::admin as pb;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
+use crate::agents::AgentKey;
 use crate::build::Names;
 use crate::cluster::{agent_key, labels, node_id};
 use crate::context::Context;
@@ -14,6 +16,7 @@ use crate::context::Context;
 /// A pair, as its members and other nodes say.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observed {
+    names: Names,
     /// The newest epoch that a node of the cluster knows.
     pub(super) epoch: Option<u64>,
     /// The DefsNodes that are primary and mirror in it.
@@ -29,11 +32,32 @@ pub(super) struct Observed {
     is_syncing: bool,
     /// Whether a member says that the other is away.
     pub(super) is_degraded: bool,
+    /// Bytes that the fuller one of those holds that are heard.
+    pub(super) held: u64,
+    /// An id of the newest epoch that is no DefsNode's any more: the node came back without its
+    /// data and is another one.
+    pub(super) stranger: Option<NodeId>,
     /// Whether other nodes hold the pair to be lost.
     pub(super) is_lost: bool,
 }
 
 impl Observed {
+    /// Whether a DefsNode is a member, as the node that it is now.
+    pub(super) fn has(&self, node: &str) -> bool {
+        self.members.iter().any(|it| it.as_deref() == Some(node))
+    }
+
+    /// Bytes that the newcomer of `migration` holds by its own word.
+    pub(super) fn copied(&self, context: &Context, migration: &Migration) -> u64 {
+        let known = context.agents.known(&self.newcomer(migration));
+        let said = known.report.as_ref().and_then(|report| report.status.as_ref());
+        said.map_or(0, |status| status.used_bytes)
+    }
+
+    fn newcomer(&self, migration: &Migration) -> AgentKey {
+        agent_key(&self.names, &migration.to)
+    }
+
     /// Whether both are there and hold the same.
     pub(super) fn is_in_sync(&self) -> bool {
         self.heard == [true; 2] && !self.is_syncing && !self.is_degraded
@@ -61,7 +85,7 @@ pub(super) fn observe(
     let is_this = |it: &&pb::Pair| it.pair_id == *pair_id;
     let views = reports.iter().filter_map(|report| report.pair.as_ref()).filter(is_this);
     let Some(newest) = views.max_by_key(|view| view.epoch) else {
-        return unseen(pair, &reports, pair_id);
+        return unseen(names, pair, &reports, pair_id);
     };
     let name_of = |id: &String| {
         let found = known
@@ -89,7 +113,13 @@ pub(super) fn observe(
         let why = context.agents.known(&agent_key(names, &name)).problem;
         format!("{name}: {}", why.unwrap_or_else(|| "not heard".to_owned()))
     });
+    let used = theirs.iter().flatten().filter_map(|it| Some(it.status.as_ref()?.used_bytes));
+    let is_known = |id: &&&String| name_of(id).is_some();
+    let mut strangers = ids.iter().filter(|id| !is_known(id)).filter_map(|id| id.parse().ok());
     Observed {
+        names: names.clone(),
+        held: used.max().unwrap_or(0),
+        stranger: strangers.next(),
         epoch: Some(newest.epoch),
         witnesses: newest.witness_ids.iter().filter_map(name_of).collect(),
         members,
@@ -103,9 +133,10 @@ pub(super) fn observe(
 }
 
 /// Nobody of it is heard.
-fn unseen(pair: &DefsPair, reports: &[&pb::Report], pair_id: &str) -> Observed {
+fn unseen(names: &Names, pair: &DefsPair, reports: &[&pb::Report], pair_id: &str) -> Observed {
     let away = pair.spec.members.iter().map(|it| it.node_ref.name.clone()).collect();
-    Observed { away, is_lost: is_lost(reports, pair_id), ..Observed::default() }
+    let is_lost = is_lost(reports, pair_id);
+    Observed { names: names.clone(), away, is_lost, ..Observed::default() }
 }
 
 fn is_lost(reports: &[&pb::Report], pair_id: &str) -> bool {

@@ -75,7 +75,8 @@ impl<W: World> Engine<W> {
 
     /// What this node does now, as its card says.
     pub(crate) fn activity(&self) -> Activity {
-        if self.wishes.want(&self.me) == Some(defs_core::wish::Want::Drain) {
+        let is_to_leave = self.wishes.want(&self.me) == Some(defs_core::wish::Want::Drain);
+        if is_to_leave || self.steps_back.load(Ordering::Relaxed) {
             Activity::Draining
         } else if self.is_syncing() || self.is_preparing() {
             Activity::Syncing

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use defs_core::ids::{Epoch, NodeId, PairId};
-use defs_core::network::PairRecord;
+use defs_core::network::{Activity, PairRecord};
 use defs_core::settings::Pairing;
 use defs_core::wish::{Forming, Place, Want};
 use defs_engine::Timings;
@@ -117,4 +117,17 @@ async fn nobody_joins_a_pair_whose_member_asks_without_a_word() {
     net.pass(LONG).await;
     let known = net.pairs().into_iter().find(|known| known.pair == pair.pair).unwrap();
     assert_eq!(known, *pair);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_about_to_stop_has_told_everybody_when_it_does() {
+    let (net, pairs, _) = three_pairs().await;
+    let leaving = |node: &crate::network::Node| {
+        let cards = node.engine.table().cards;
+        cards.iter().filter(|it| it.card.activity == Activity::Draining).count()
+    };
+    assert!(net.nodes.values().all(|node| leaving(node) == 0));
+    net.nodes[&pairs[0].primary()].engine.step_back().await;
+    let counts: Vec<_> = net.nodes.values().map(leaving).collect();
+    assert_eq!(counts, vec![1; net.nodes.len()]);
 }
