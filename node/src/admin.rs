@@ -78,8 +78,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(
         engine: Arc<Engine<Real>>,
-        peers: SwarmHandle,
-        store: Store,
+        (peers, store): (SwarmHandle, Store),
         metrics: Metrics,
         (watchers, stop): (TaskTracker, CancellationToken),
         invite: PathBuf,

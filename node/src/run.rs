@@ -98,7 +98,7 @@ pub(crate) async fn serve(
     tasks.spawn(upkeep::compact(store.clone(), given_back, Rests::default(), stop.clone()));
     let watchers = (tasks.clone(), stop.clone());
     let invite = settings.invite_file.clone().unwrap_or_else(|| folder.invite());
-    let node = Node::new(Arc::clone(&engine), peers.clone(), store, metrics, watchers, invite);
+    let node = Node::new(Arc::clone(&engine), (peers.clone(), store), metrics, watchers, invite);
     let node = Arc::new(node);
     let exporting = export.map(|export| begin(export, counts, &node));
     open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;

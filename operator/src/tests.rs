@@ -79,7 +79,7 @@ fn granted() -> BTreeSet<(&'static str, String)> {
             let of_group = |group: &&str| {
                 resources.iter().map(|it| format!("{group}/{it}")).collect::<Vec<_>>()
             };
-            granted.extend(groups.iter().flat_map(|it| of_group(it)).map(|it| (verb, it)));
+            granted.extend(groups.iter().flat_map(of_group).map(|it| (verb, it)));
         }
     }
     granted

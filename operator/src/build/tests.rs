@@ -56,6 +56,7 @@ fn built(cluster: &DefsCluster) -> Value {
 }
 
 /// Another value of each field that shows in what is built.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn shown() -> BTreeMap<&'static str, Value> {
     let pod = json!({"podAntiAffinity": {}});
     let spread = json!([{"maxSkew": 2, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}]);

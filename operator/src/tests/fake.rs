@@ -16,9 +16,12 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 
 pub(super) const CRDS: &str = "apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// Events that a watch may lag behind; then it ends.
+const EVENTS_MAX: usize = 4096;
 
 /// How long a condition may take to come true.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -49,7 +52,7 @@ struct State {
     objects: BTreeMap<Key, Value>,
     /// What happened, for watches that come later.
     log: Vec<(u64, String, Value)>,
-    watches: Vec<(String, mpsc::UnboundedSender<Value>)>,
+    watches: Vec<(String, mpsc::Sender<Value>)>,
     calls: BTreeSet<(&'static str, String)>,
     expired: usize,
     rules: Vec<Rule>,
@@ -208,20 +211,20 @@ impl Fake {
     }
 
     fn watch(&self, collection: &str, since: u64) -> Response<Answer> {
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
         let mut state = self.lock();
         if state.expired > 0 {
             state.expired -= 1;
             let gone = json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1",
                 "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
                 "message": "too old resource version"}});
-            sender.send(gone).unwrap();
+            sender.try_send(gone).unwrap();
         } else {
             let missed = state.log.iter().filter(|(at, c, _)| *at > since && c == collection);
-            missed.for_each(|(_, _, event)| sender.send(event.clone()).unwrap());
+            missed.for_each(|(_, _, event)| sender.try_send(event.clone()).unwrap());
             state.watches.push((collection.to_owned(), sender));
         }
-        let lines = UnboundedReceiverStream::new(events)
+        let lines = ReceiverStream::new(events)
             .map(|event| Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{event}\n")))));
         Response::new(StreamBody::new(lines).boxed_unsync())
     }
@@ -232,14 +235,15 @@ impl State {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.objects.insert(key.clone(), object.clone());
-        self.happened(&key.0, kind, object.clone());
+        self.happened(&key.0, kind, &object);
         object
     }
 
-    fn happened(&mut self, collection: &str, kind: &str, object: Value) {
+    fn happened(&mut self, collection: &str, kind: &str, object: &Value) {
         let event = json!({"type": kind, "object": object});
         self.log.push((self.version, collection.to_owned(), event.clone()));
-        self.watches.retain(|(c, sender)| c != collection || sender.send(event.clone()).is_ok());
+        self.watches
+            .retain(|(c, sender)| c != collection || sender.try_send(event.clone()).is_ok());
     }
 
     /// Deletes an object and all that it owns.
@@ -247,7 +251,7 @@ impl State {
         let Some(object) = self.objects.remove(key) else { return };
         self.version += 1;
         let uid = object["metadata"]["uid"].clone();
-        self.happened(&key.0, "DELETED", object);
+        self.happened(&key.0, "DELETED", &object);
         let is_owned = |owned: &Value| {
             let owners = owned["metadata"]["ownerReferences"].as_array();
             owners.is_some_and(|owners| owners.iter().any(|it| it["uid"] == uid))

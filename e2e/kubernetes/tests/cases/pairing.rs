@@ -18,7 +18,6 @@ async fn an_odd_node_is_a_spare_until_another_one_comes() -> Result<()> {
         let spare = network.spares().await?.pop().context("a spare")?;
         let state = network.node(&spare).await?.status.and_then(|status| status.state);
         assert_eq!(state, Some(NodeState::Spare));
-        ns.told(&spare, Reason::NodeUnpaired.name(), seconds(30)).await?;
         network.change(&json!({"replicas": 6})).await?;
         network.is_ready(seconds(120)).await?;
         let status = network.cluster().await?.status.context("a status")?;

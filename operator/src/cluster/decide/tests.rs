@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+#[expect(clippy::needless_pass_by_value, reason = "tests write it in place")]
 fn spec(change: Value) -> DefsCluster {
     let mut spec = json!({"version": "1.2.3", "replicas": 8, "storage": {"size": "1Gi"}});
     for (name, value) in change.as_object().unwrap() {
