@@ -13,6 +13,7 @@ use defs_core::ids::{Digest, FileId, PairId, SliceNo};
 use defs_core::manifest::{FileHead, ManifestPage, SliceEntry, content_digest, slice_digest};
 use defs_core::port::{Compute as _, Randomness as _};
 use defs_core::record::RecordKey;
+use defs_telemetry::{spans, trace};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
@@ -65,7 +66,7 @@ pub(crate) async fn open_file<W: World>(
     hints: &[PairId],
 ) -> Result<OpenFile, DownloadError> {
     let sought = Sought { key: RecordKey::manifest(file, 0), lock: &lock };
-    let found = nodes.read_record(sought, hints).await?;
+    let found = trace::within(spans::manifest_read(), nodes.read_record(sought, hints)).await?;
     let page = open_page(&found.head.body, &key)?;
     let Some(head) = page.head else {
         let why = "page 0 has no head";
@@ -88,7 +89,9 @@ impl OpenFile {
             return Ok(self.first.clone());
         }
         let key = RecordKey::manifest(self.context.file, page);
-        let found = nodes.read_record(Sought { key, lock: &self.context.lock }, &self.set).await?;
+        let sought = Sought { key, lock: &self.context.lock };
+        let reading = nodes.read_record(sought, &self.set);
+        let found = trace::within(spans::manifest_read(), reading).await?;
         let ManifestPage { slices, .. } = open_page(&found.head.body, &self.context.key)?;
         match fits(&slices, self.context.geometry) {
             Some(why) => Err(self.contradiction(why)),
@@ -349,7 +352,7 @@ impl<W: World> Download<'_, W> {
     ) -> Result<(), DownloadError> {
         let Piece { number, entry, plain, decoded, damaged, memory } = piece;
         let bytes = plain.len() as u64;
-        writer.write(plain).await?;
+        trace::within(spans::slice_write(bytes), writer.write(plain)).await?;
         drop(memory);
         self.watcher.moved(bytes);
         result.bytes += bytes;

@@ -19,8 +19,10 @@ use defs_core::manifest::{content_digest, slice_digest};
 use defs_core::mode::Layout;
 use defs_core::port::{Clock as _, Compute as _, Randomness as _, UnixMillis};
 use defs_core::record::{Record, RecordSet};
+use defs_telemetry::spans;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument as _, Span};
 
 use batches::{BatchId, Batches, KeptBatch};
 
@@ -100,6 +102,8 @@ type Answer = Result<SmallPut, SmallError>;
 struct Waiting {
     file: SmallFile,
     reply: oneshot::Sender<Answer>,
+    /// Of the put.
+    span: Span,
 }
 
 /// The way in to the batches.
@@ -124,7 +128,7 @@ impl Small {
 
     pub(crate) async fn put(&self, file: SmallFile) -> Answer {
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.send(Waiting { file, reply }).await;
+        let sent = self.0.send(Waiting { file, reply, span: Span::current() }).await;
         sent.map_err(|_closed| SmallError::Closing)?;
         answer.await.map_err(|_closed| SmallError::Closing)?
     }
@@ -140,9 +144,14 @@ async fn make_batches<W: World>(batcher: Arc<Batcher<W>>, mut waiting: mpsc::Rec
             batcher.gather(&mut waiting, &mut batch).await;
         }
         last = batch.len();
+        // A batch has one trace: that of its first file.
+        let first = batch.first().map_or_else(Span::none, |one| one.span.clone());
+        let span = first.in_scope(|| spans::batch_store(last as u64));
+        drop(first);
         let (files, replies): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|one| (one.file, one.reply)).unzip();
-        for (reply, answer) in replies.into_iter().zip(batcher.put_all(files).await) {
+        let answers = batcher.put_all(files).instrument(span).await;
+        for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever asked may have left; what is stored stays stored.
             drop(reply.send(answer));
         }

@@ -15,8 +15,10 @@ use defs_core::ids::{Digest, SliceNo};
 use defs_core::manifest::{SliceEntry, content_digest, slice_digest};
 use defs_core::port::{Compute as _, Randomness as _};
 use defs_core::record::{RecordSet, SignedRecord};
+use defs_telemetry::{spans, trace};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::{Instrument as _, Span};
 
 use crate::directory::Unreachable;
 use crate::journal::{Claim, Journal, JournalError, SliceRow, UploadPlan};
@@ -124,7 +126,8 @@ impl<W: World> Upload<'_, W> {
             reader.check_unchanged().await?;
             self.watcher.enters(Phase::Committing);
             let slices: Vec<_> = stored.values().cloned().collect();
-            let unheld = self.nodes.renew(&self.file.lock, &slices).await;
+            let renewing = spans::lease_renew(slices.len() as u64);
+            let unheld = self.nodes.renew(&self.file.lock, &slices).instrument(renewing).await;
             if !unheld.is_empty() {
                 self.forget_lost(&mut stored, unheld, round, &reader)?;
                 continue;
@@ -140,7 +143,8 @@ impl<W: World> Upload<'_, W> {
                 written = Some(self.elsewhere(&slices, records).await?);
                 continue;
             }
-            let unheld = self.nodes.commit(&self.file.lock, &slices).await;
+            let committing = spans::stripe_commit(slices.len() as u64);
+            let unheld = self.nodes.commit(&self.file.lock, &slices).instrument(committing).await;
             if unheld.is_empty() {
                 let digest = content_digest(slices.iter().map(|slice| &slice.digest));
                 let length = slices.iter().map(|slice| slice.length).sum();
@@ -198,7 +202,8 @@ impl<W: World> Upload<'_, W> {
             for number in (0..).filter(|number| skip.binary_search(number).is_err()) {
                 let Ok(room) = Arc::clone(&window).acquire_owned().await else { break };
                 let mut memory = self.memory.take(coding(longest, self.plan.geometry)).await;
-                let slice = reader.read(SliceNo(number), self.plan.slice_size).await?;
+                let reading = reader.read(SliceNo(number), self.plan.slice_size);
+                let slice = trace::within(spans::slice_cut(number), reading).await?;
                 let Some(slice) = slice else { break };
                 let stripe = self.code(slice, done).await?;
                 memory.keep(sealed(stripe.slice.length, self.plan.geometry));
@@ -234,9 +239,12 @@ impl<W: World> Upload<'_, W> {
         self.journal.keep_slice(self.claim, number.0, &begun, (row_salt, done)).await?;
         let (file, per_pair) = (self.file.clone(), self.plan.per_pair);
         let network = self.nodes.links.network();
+        let span = Span::current();
         let coding = move || {
-            let encrypted = encrypt(slice, &file.key, salt, file.geometry);
-            seal(encrypted, &file, per_pair, &network)
+            let _here = span.entered();
+            let encrypted = spans::slice_seal(number.0)
+                .in_scope(|| encrypt(slice, &file.key, salt, file.geometry));
+            spans::slice_code(number.0).in_scope(|| seal(encrypted, &file, per_pair, &network))
         };
         Ok(self.nodes.world.compute().run(coding).await)
     }

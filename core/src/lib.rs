@@ -22,6 +22,7 @@ pub mod spread;
 pub mod statement;
 pub mod states;
 pub mod stripe;
+pub mod trace;
 pub mod wish;
 
 pub use digest::digest;

@@ -15,6 +15,7 @@ use crate::receipt::SignedReceipt;
 use crate::record::{RecordKey, SignedRecord};
 use crate::statement::{Commit, Session, Signed, Tombstone};
 use crate::stripe::{ShardHead, Watched};
+use crate::trace::TraceContext;
 use crate::wish::SignedWish;
 
 /// The most items of a batch request.
@@ -341,6 +342,45 @@ pub enum Request {
 /// What became of one item of a batch.
 pub type ItemResult<T> = Result<T, Refusal>;
 
+impl Request {
+    /// The request's name, as the protocol's messages have it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::OpenSession(_) => "open_session",
+            Self::StoreShard(_) => "store_shard",
+            Self::MirrorShard(_) => "mirror_shard",
+            Self::ReadShard(_) => "read_shard",
+            Self::Renew { .. } => "renew",
+            Self::Commit { .. } => "commit",
+            Self::Delete { .. } => "delete",
+            Self::WriteRecords { .. } => "write_records",
+            Self::ReadRecords { .. } => "read_records",
+            Self::StripeStatus { .. } => "stripe_status",
+            Self::Table { .. } => "table",
+            Self::Propose(_) => "propose",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::Locate { .. } => "locate",
+            Self::Found { .. } => "found",
+            Self::Ping => "ping",
+            Self::Probe { .. } => "probe",
+            Self::Confirm { .. } => "confirm",
+            Self::History { .. } => "history",
+            Self::Summary { .. } => "summary",
+            Self::CopyShard { .. } => "copy_shard",
+            Self::CopyRecords { .. } => "copy_records",
+            Self::CopyTombstones { .. } => "copy_tombstones",
+            Self::Release { .. } => "release",
+            Self::StandIn { .. } => "stand_in",
+            Self::TakeRecords { .. } => "take_records",
+            Self::Moved(_) => "moved",
+            Self::Challenge { .. } => "challenge",
+            Self::Readings { .. } => "readings",
+        }
+    }
+}
+
 /// What a node answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
@@ -635,7 +675,13 @@ pub enum Gossip {
     /// Where rebuilt shards are (`defs/index/1`).
     Moved(Box<MovedNotes>),
     /// What a person wants of a node (`defs/pairs/1`).
-    Wish(Box<SignedWish>),
+    Wish {
+        /// Under the invite key.
+        wish: Box<SignedWish>,
+        /// Where it came from, so that what is done for it stands in the same trace. Nobody
+        /// signs this: it changes nothing but what is recorded.
+        trace: Option<TraceContext>,
+    },
 }
 
 impl Gossip {
@@ -646,7 +692,7 @@ impl Gossip {
             Self::Card(card) => crate::digest("defs 2026 gossip card", &card.encode()),
             Self::Pair(pair) => crate::digest("defs 2026 gossip pair", &pair.encode()),
             Self::Moved(notes) => crate::digest("defs 2026 gossip moved", &notes.encode()),
-            Self::Wish(wish) => crate::digest("defs 2026 gossip wish", &wish.encode()),
+            Self::Wish { wish, trace: _ } => crate::digest("defs 2026 gossip wish", &wish.encode()),
             Self::Query { locator, asker, query } => {
                 let mut bytes = Vec::with_capacity(72);
                 bytes.extend_from_slice(&locator.0);

@@ -2,6 +2,8 @@
 //! listens on loopback, or in a laboratory's namespaces, and ends with the value.
 
 pub mod lab;
+pub mod node;
+pub mod otlp;
 
 use std::fs;
 use std::io::{Read as _, Write as _};

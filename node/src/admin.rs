@@ -17,8 +17,10 @@ use defs_core::states::PairState;
 use defs_core::wish::{Place, SignedWish, Want, Wish};
 use defs_engine::{Engine, Loss, Unrepaired};
 use defs_identity::{PublicKey, SecretKey};
+use defs_launch::carried;
 use defs_store::Store;
 use defs_swarm::SwarmHandle;
+use defs_telemetry::{Reading, spans, trace};
 use defs_wire::admin as pb;
 use defs_wire::admin::admin_server::{Admin, AdminServer};
 use tokio::net::{TcpListener, UnixListener};
@@ -28,6 +30,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
+use tracing::Span;
 
 use crate::arrange;
 use crate::metrics::Metrics;
@@ -97,6 +100,11 @@ impl Node {
     /// What the node has counted, as Prometheus text.
     pub(crate) fn metrics(&self) -> String {
         self.metrics.page(&self.engine, &self.peers)
+    }
+
+    /// The same as values.
+    pub(crate) fn measured(&self) -> Vec<Reading> {
+        self.metrics.read(&self.engine, &self.peers)
     }
 
     fn status(&self) -> pb::StatusResponse {
@@ -278,6 +286,17 @@ impl Node {
         }
     }
 
+    /// Takes a word that was signed elsewhere.
+    fn take_wish(&self, wish: &[u8]) -> Result<(), Status> {
+        let signed = SignedWish::decode(wish);
+        let signed = signed.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if self.engine.take_wish(signed) {
+            Ok(())
+        } else {
+            Err(Status::permission_denied("the invite key of this network has not signed that"))
+        }
+    }
+
     async fn verify(&self) -> Result<pb::VerifyResponse, defs_core::port::DiskError> {
         let mut report = pb::VerifyResponse::default();
         let mut after = None;
@@ -389,6 +408,11 @@ fn ended(served: Result<(), tonic::transport::Error>) {
     }
 }
 
+/// In the caller's trace, if it said where it stands: other calls are only looks at the node.
+fn served<T>(request: &Request<T>, method: &'static str) -> Span {
+    trace::following(carried(request), || spans::admin_serve(method))
+}
+
 struct Door(Arc<Node>);
 
 #[tonic::async_trait]
@@ -443,7 +467,8 @@ impl Admin for Door {
         &self,
         request: Request<pb::WishRequest>,
     ) -> Result<Response<pb::WishResponse>, Status> {
-        self.0.wish(request.get_ref())?;
+        let span = served(&request, "wish");
+        trace::within_blocking(&span, || self.0.wish(request.get_ref()))?;
         Ok(Response::new(pb::WishResponse {}))
     }
 
@@ -451,13 +476,9 @@ impl Admin for Door {
         &self,
         request: Request<pb::TakeWishRequest>,
     ) -> Result<Response<pb::TakeWishResponse>, Status> {
-        let signed = SignedWish::decode(&request.get_ref().wish);
-        let signed = signed.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        if self.0.engine.take_wish(signed) {
-            Ok(Response::new(pb::TakeWishResponse {}))
-        } else {
-            Err(Status::permission_denied("the invite key of this network has not signed that"))
-        }
+        let span = served(&request, "take_wish");
+        trace::within_blocking(&span, || self.0.take_wish(&request.get_ref().wish))?;
+        Ok(Response::new(pb::TakeWishResponse {}))
     }
 
     type WatchStream = ReceiverStream<Result<pb::Report, Status>>;

@@ -2,7 +2,7 @@
 
 use defs_engine::Engine;
 use defs_swarm::{SwarmHandle, SwarmStats};
-use defs_telemetry::{NodeMetrics, PeerMetrics, Registry};
+use defs_telemetry::{ExportMetrics, NodeMetrics, PeerMetrics, Reading, Registry};
 
 use crate::run::Real;
 
@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) node: NodeMetrics,
     peer: PeerMetrics,
+    pub(crate) export: ExportMetrics,
 }
 
 impl Metrics {
@@ -19,14 +20,25 @@ impl Metrics {
         let mut registry = Registry::new();
         let node = NodeMetrics::register(&mut registry);
         let peer = PeerMetrics::register(&mut registry);
-        Self { registry, node, peer }
+        let export = ExportMetrics::register(&mut registry);
+        Self { registry, node, peer, export }
     }
 
     /// The page as of now.
     pub(crate) fn page(&self, engine: &Engine<Real>, peers: &SwarmHandle) -> String {
+        self.measure(engine, peers);
+        self.registry.encode()
+    }
+
+    /// The same as values.
+    pub(crate) fn read(&self, engine: &Engine<Real>, peers: &SwarmHandle) -> Vec<Reading> {
+        self.measure(engine, peers);
+        self.registry.read()
+    }
+
+    fn measure(&self, engine: &Engine<Real>, peers: &SwarmHandle) {
         engine.measure();
         self.follow(&peers.stats());
-        self.registry.encode()
     }
 
     fn follow(&self, stats: &SwarmStats) {

@@ -9,11 +9,14 @@ use anyhow::{Context, Result};
 use defs_core::settings::Settings;
 use defs_engine::{Contact, Engine, EngineConfig, MIRROR_STORES_MAX, Timings, World};
 use defs_identity::SecretKey;
-use defs_launch::{CpuPool, OsRandom, SystemClock, logging, panic, signals};
+use defs_launch::logging::Lines;
+use defs_launch::{
+    CpuPool, Export, Exporting, OsRandom, SystemClock, environment, logging, panic, signals,
+};
 use defs_pairing::detector;
 use defs_store::{Store, StoreConfig, Synced};
 use defs_swarm::{Discovery, Limits, Swarm, SwarmConfig, SwarmHandle, Timeouts};
-use defs_telemetry::NodeMetrics;
+use defs_telemetry::{ExportMetrics, NodeMetrics};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,7 +57,7 @@ impl World for Real {
 
 /// Runs a node until it is asked to stop.
 pub(crate) fn run(settings: Settings) -> Result<()> {
-    logging::start(&settings, "defs-node")?;
+    let export = logging::start_with_traces(&settings, "defs-node", Lines::Kept, environment())?;
     panic::abort_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers(&settings))
@@ -65,7 +68,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         let stop = CancellationToken::new();
         tokio::select! {
             never = signals::stop_requested(stop.clone())? => match never {},
-            ended = serve(settings, stop) => ended,
+            ended = serve(settings, export, stop) => ended,
         }
     })
 }
@@ -78,7 +81,11 @@ fn workers(settings: &Settings) -> usize {
 }
 
 /// Serves until `stop`.
-pub(crate) async fn serve(settings: Settings, stop: CancellationToken) -> Result<()> {
+pub(crate) async fn serve(
+    settings: Settings,
+    export: Option<Export>,
+    stop: CancellationToken,
+) -> Result<()> {
     let metrics = Metrics::new();
     // Boxed, so that the node's future is small for all the time that it only waits.
     let Some(opened) = Box::pin(open(&settings, &metrics.node, &stop)).await? else {
@@ -87,12 +94,13 @@ pub(crate) async fn serve(settings: Settings, stop: CancellationToken) -> Result
     let Opened { folder, store, swarm, engine } = opened;
     let peers = swarm.handle();
     let tasks = TaskTracker::new();
-    let given_back = metrics.node.store_compacted.clone();
+    let (given_back, counts) = (metrics.node.store_compacted.clone(), metrics.export.clone());
     tasks.spawn(upkeep::compact(store.clone(), given_back, Rests::default(), stop.clone()));
     let watchers = (tasks.clone(), stop.clone());
     let invite = settings.invite_file.clone().unwrap_or_else(|| folder.invite());
     let node = Node::new(Arc::clone(&engine), (peers.clone(), store), metrics, watchers, invite);
     let node = Arc::new(node);
+    let exporting = export.map(|export| begin(export, counts, &node));
     open_doors(&node, &folder, &settings, (&tasks, &stop)).await?;
     let running = swarm.serve(Arc::clone(&engine));
     engine.start(&tasks, &stop);
@@ -103,7 +111,16 @@ pub(crate) async fn serve(settings: Settings, stop: CancellationToken) -> Result
     // First no new requests and the running ones to their end, then the tasks.
     running.shutdown().await;
     end(&tasks).await;
+    if let Some(exporting) = exporting {
+        exporting.end().await;
+    }
     Ok(())
+}
+
+/// Begins to export what the node records and counts.
+fn begin(export: Export, counts: ExportMetrics, node: &Arc<Node>) -> Exporting {
+    let node = Arc::clone(node);
+    export.start(counts, SystemClock::new(), move || node.measured())
 }
 
 /// What a node has taken before it serves.

@@ -43,7 +43,7 @@ fn settings(folder: &Path) -> Settings {
 async fn refused(settings: Settings) -> String {
     let started = tokio::time::timeout(
         Duration::from_secs(30),
-        Box::pin(serve(settings, CancellationToken::new())),
+        Box::pin(serve(settings, None, CancellationToken::new())),
     );
     format!("{:#}", started.await.unwrap().unwrap_err())
 }
@@ -60,7 +60,7 @@ impl Running {
         let folder = tempfile::tempdir().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let settings = settings(folder.path());
-        let served = Box::pin(serve(settings, stop.clone()));
+        let served = Box::pin(serve(settings, None, stop.clone()));
         tasks.spawn(async move { served.await.unwrap() });
         let node = Self { folder, tasks, stop };
         let answers = async {

@@ -6,9 +6,11 @@ use defs_core::body::{Body, BodyWriter};
 use defs_core::ids::NodeId;
 use defs_core::message::{Request, Response};
 use defs_core::port::{CallError, Reply};
+use defs_telemetry::{spans, trace};
 use defs_wire::{decode_response, encode_request};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::config::Timeouts;
 use crate::family::Family;
@@ -42,12 +44,15 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let family = Family::of(request);
         self.counters.of(family).calls.add(1);
-        let reply = self.exchange(to, family, request, body).await;
+        let span = spans::peer_call(request.name(), to);
+        let reply = self.exchange(to, family, request, body).instrument(span.clone()).await;
         if reply.is_err() {
             self.counters.of(family).calls_failed.add(1);
+            trace::failed(&span);
         }
         match reply? {
             Reply { response: Response::Refused(refusal), .. } => {
+                trace::refused(&span, refusal.reason);
                 Err(CallError::Refused { to, refusal })
             }
             reply => Ok(reply),
@@ -63,7 +68,7 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let failed = |error: LaneError| failed(to, &error);
         let length = body.left();
-        let mut message = framed(&encode_request(request, length), false)
+        let mut message = framed(&encode_request(request, length, trace::current()), false)
             .map_err(|error| failed(error.into()))?;
         if length <= SMALL_BODY {
             append(&mut message, &mut body).await.map_err(failed)?;

@@ -18,7 +18,7 @@ fn index() -> IdentTopic {
 
 fn topic_of(message: &Gossip) -> IdentTopic {
     match message {
-        Gossip::Card(_) | Gossip::Pair(_) | Gossip::Wish(_) => pairs(),
+        Gossip::Card(_) | Gossip::Pair(_) | Gossip::Wish { .. } => pairs(),
         Gossip::Query { .. } | Gossip::Moved(_) => index(),
     }
 }

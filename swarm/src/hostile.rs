@@ -165,7 +165,7 @@ fn good(family: Family) -> (Request, Response) {
 }
 
 fn message(request: &Request) -> Vec<u8> {
-    framed(&encode_request(request, 0), false).unwrap()
+    framed(&encode_request(request, 0, None), false).unwrap()
 }
 
 /// What is no request of `family`, and how it is refused.

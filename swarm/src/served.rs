@@ -7,10 +7,13 @@ use defs_core::body::{Body, BodyWriter};
 use defs_core::ids::NodeId;
 use defs_core::message::{Reason, Refusal, Request, Response};
 use defs_core::port::{Reply, Service};
-use defs_wire::{decode_request, encode_response};
+use defs_core::trace::TraceContext;
+use defs_telemetry::{Ask, spans, trace};
+use defs_wire::{Incoming, decode_request, encode_response};
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::call::{READ_AT_ONCE, SMALL_BODY, append};
 use crate::config::{Limits, Timeouts};
@@ -82,7 +85,7 @@ async fn exchange<S: Service>(
         }
         Err(error) => return Err(error),
     };
-    let (request, left) = received.message;
+    let Incoming { request, body_length: left, trace } = received.message;
     counters.served.add(1);
     counters.bytes_in.add(received.length);
     if Family::of(&request) != family {
@@ -90,13 +93,24 @@ async fn exchange<S: Service>(
         answer(lane, Reply::bare(Response::Refused(refusal)), true, counters).await?;
         return Ok(Next::Close);
     }
-    let (reply, unread) = serve(&*server.service, caller, lane, request, left).await?;
+    let span = span_of(&request, caller, trace);
+    let (reply, unread) =
+        serve(&*server.service, caller, lane, request, left).instrument(span.clone()).await?;
+    if let Response::Refused(refusal) = &reply.response {
+        trace::refused(&span, refusal.reason);
+    }
     counters.bytes_in.add(usize::try_from(left.saturating_sub(unread)).unwrap_or(usize::MAX));
     let is_last = unread > 0 || server.shutdown.is_cancelled();
     match answer(lane, reply, is_last, counters).await? {
         Sent::Whole if !is_last => Ok(Next::Exchange),
         _ => Ok(Next::Close),
     }
+}
+
+/// In the caller's trace, if it said where it stands; else only what owners ask for is traced.
+fn span_of(request: &Request, caller: NodeId, trace: Option<TraceContext>) -> Span {
+    let begins = Ask::of(request).is_work();
+    trace::following_or_new(trace, begins, || spans::peer_serve(request.name(), caller))
 }
 
 /// The service's reply, and how many bytes of the request's body were left unread.

@@ -16,6 +16,9 @@ mod why;
 use anyhow::Result;
 use clap::CommandFactory as _;
 use defs_core::settings::{LogLevel, Settings};
+use defs_launch::logging::{self, Lines};
+use defs_launch::{Export, Exporting, SystemClock, environment};
+use defs_telemetry::{ClientMetrics, ExportMetrics, Registry};
 
 use crate::args::{Args, Command};
 use crate::home::Home;
@@ -28,27 +31,40 @@ pub(crate) struct Context {
     pub(crate) args: Args,
     pub(crate) home: Home,
     pub(crate) say: Say,
+    pub(crate) metrics: ClientMetrics,
 }
 
 pub(crate) fn run(args: Args, say: Say) -> Result<()> {
     let settings = open::settings(&args)?;
-    start_log(&settings)?;
-    let home = Home::find(defs_launch::environment(), &settings.data_dir)?;
-    let context = Context { args, home, say };
+    let export = logging::start_with_traces(&settings, "defs", lines(&settings), environment())?;
+    let home = Home::find(environment(), &settings.data_dir)?;
+    let mut registry = Registry::new();
+    let metrics = ClientMetrics::register(&mut registry);
+    let context = Context { args, home, say, metrics };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(dispatch(&context));
+    let outcome = runtime.block_on(async {
+        let exporting = export.map(|export| begin(export, registry));
+        let outcome = dispatch(&context).await;
+        if let Some(exporting) = exporting {
+            exporting.end().await;
+        }
+        outcome
+    });
     // A read from the terminal may never end; nothing that matters runs any more.
     runtime.shutdown_background();
     outcome
 }
 
 /// A log is kept by those who ask for one: people read what a command says instead.
-fn start_log(settings: &Settings) -> Result<()> {
+fn lines(settings: &Settings) -> Lines {
     let is_asked = settings.log_dir.is_some() || settings.log_level >= LogLevel::Debug;
-    if is_asked {
-        defs_launch::logging::start(settings, "defs")?;
-    }
-    Ok(())
+    if is_asked { Lines::Kept } else { Lines::None }
+}
+
+/// Begins to export what the command records and counts.
+fn begin(export: Export, mut registry: Registry) -> Exporting {
+    let counts = ExportMetrics::register(&mut registry);
+    export.start(counts, SystemClock::new(), move || registry.read())
 }
 
 async fn dispatch(context: &Context) -> Result<()> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use defs_core::ids::{Digest, NetworkId};
 use defs_core::port::{Clock, Compute, Peers, Randomness};
 use defs_core::states::TaskState;
+use defs_telemetry::{spans, trace};
 use thiserror::Error;
 
 use super::put::whole_text;
@@ -131,7 +132,7 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
         options: GetOptions,
     ) -> Result<Got, GetError> {
         // On the heap: callers' futures stay small.
-        Box::pin(self.shared.get(file, sink, options)).await
+        Box::pin(trace::within(spans::get(), self.shared.get(file, sink, options))).await
     }
 }
 

@@ -12,6 +12,7 @@ use defs_core::mode::{Layout, LayoutError, Mode, Wish};
 use defs_core::port::{Clock, Compute, Peers, Randomness};
 use defs_core::size::Size;
 use defs_core::states::TaskState;
+use defs_telemetry::{spans, trace};
 use thiserror::Error;
 
 use super::tasks::Stopped;
@@ -157,7 +158,7 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
     /// Dropping the future breaks the upload off; its task can be resumed.
     pub async fn put(&self, source: Source, options: PutOptions) -> Result<Put, PutError> {
         // On the heap: callers' futures stay small.
-        Box::pin(self.shared.put(source, options)).await
+        Box::pin(trace::within(spans::put(), self.shared.put(source, options))).await
     }
 }
 
@@ -263,7 +264,8 @@ impl<W: World> Shared<W> {
             }
             Ok(Ok(uploaded)) => uploaded,
         };
-        let put = self.name_upload(claim, plan, outcome).await;
+        let naming = self.name_upload(claim, plan, outcome);
+        let put = trace::within(spans::object_name(), naming).await;
         match &put {
             Ok(_) => journal.move_to(claim, TaskState::Done, None).await?,
             Err(error) => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use defs_core::port::{Clock, Compute, Peers, Randomness};
 use defs_core::states::{State as _, TaskState};
+use defs_telemetry::{spans, trace};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -127,7 +128,7 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
                     shared.connect().await?;
                     shared.upload(&claim, &plan, reader, watcher).await
                 };
-                Box::pin(put)
+                Box::pin(trace::within(spans::put(), put))
                     .await
                     .map(Finished::Put)
                     .map_err(|error| TaskError::Put(Box::new(error)))
@@ -137,7 +138,7 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
                     let open = shared.open_ticket(&plan.ticket).await?;
                     shared.download_task(&claim, &plan, open, watcher).await
                 };
-                Box::pin(got)
+                Box::pin(trace::within(spans::get(), got))
                     .await
                     .map(Finished::Got)
                     .map_err(|error| TaskError::Get(Box::new(error)))

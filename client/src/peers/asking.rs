@@ -13,8 +13,10 @@ use defs_core::ids::NodeId;
 use defs_core::message::{BATCH_ITEMS_MAX, ItemResult, Reason, Request, Response};
 use defs_core::port::{CallError, Clock as _};
 use defs_core::record::{RecordKey, SignedRecord};
+use defs_telemetry::{spans, trace};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::links::{Links, session_is_gone, unexpected};
 use super::pace::Kind;
@@ -96,7 +98,12 @@ impl<W: World> Asking<W> {
         let _room = self.room.acquire().await.map_err(|_closed| gone())?;
         let (reply, answer) = oneshot::channel();
         if self.enqueue(node, Waiting { key, reply }) {
-            self.tasks.spawn(Arc::clone(self).answer_all(node));
+            let (asking, trace) = (Arc::clone(self), trace::current());
+            self.tasks.spawn(async move {
+                // What others ask for meanwhile goes with it, in the trace of who came first.
+                let span = trace::following(trace, || spans::record_ask(node));
+                asking.answer_all(node).instrument(span).await;
+            });
         }
         answer.await.map_err(|_dropped| gone())?
     }

@@ -14,6 +14,7 @@ use defs_core::port::CallError;
 use defs_core::receipt::Kept;
 use defs_core::statement::Signed;
 use defs_core::stripe::{ShardHead, StripeDescriptor, WATCHED, Watched};
+use defs_telemetry::{spans, trace};
 use futures::{StreamExt as _, TryStreamExt as _};
 use thiserror::Error;
 
@@ -157,7 +158,9 @@ impl<W: World> Nodes<W> {
                 watched: watched.clone(),
             });
             let kept = Kept::Shard(stripe, index);
-            let Err(source) = self.store_at(pair, kept, head, shard.bytes.clone()).await else {
+            let span = spans::shard_send(slice.0, index.0, pair);
+            let storing = self.store_at(pair, kept, head, shard.bytes.clone());
+            let Err(source) = trace::within(span, storing).await else {
                 return Ok(watched);
             };
             if tried >= PAIRS_TRIED || !source.is_retryable() {

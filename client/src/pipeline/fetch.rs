@@ -8,6 +8,7 @@ use defs_codec::{OpenError, RestoreError};
 use defs_core::ids::{NodeId, PairId, ShardIndex, SliceNo};
 use defs_core::manifest::SliceEntry;
 use defs_core::port::{Clock as _, Compute as _};
+use defs_telemetry::{spans, trace};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use thiserror::Error;
@@ -232,7 +233,9 @@ impl<W: World> Nodes<W> {
         lengths: Lengths,
         room: BytesMut,
     ) -> Outcome {
-        (place.0, self.fetch_from_pair(wanted, place, lengths, room).await)
+        let span = spans::shard_fetch(wanted.number.0, place.0.0, place.1);
+        let fetching = self.fetch_from_pair(wanted, place, lengths, room);
+        (place.0, trace::within(span, fetching).await)
     }
 }
 

@@ -16,6 +16,7 @@ use defs_core::framing::{CHUNK, HEAD, TAG};
 use defs_core::ids::{NodeId, PairId, ShardIndex};
 use defs_core::manifest::SliceEntry;
 use defs_core::port::Compute as _;
+use defs_telemetry::{spans, trace};
 
 use super::code::Lengths;
 use super::encrypt::{DecryptError, decrypt};
@@ -132,10 +133,13 @@ impl<W: World> Nodes<W> {
 
     /// Fetches and opens the slice once.
     async fn attempt(&self, wanted: Wanted<'_>) -> Result<Result<Recovered, Forged>, FetchError> {
-        let Fetched { coded, decoded, used } = self.fetch(wanted).await?;
+        let fetching = spans::slice_fetch(wanted.number.0);
+        let Fetched { coded, decoded, used } = trace::within(fetching, self.fetch(wanted)).await?;
         let (key, number) = (Arc::clone(&wanted.file.key), wanted.number);
         let entry: SliceEntry = wanted.entry.clone();
-        let opening = move || decrypt(coded, &key, number, &entry);
+        let span = spans::slice_open(number.0);
+        let opening =
+            move || trace::within_blocking(&span, || decrypt(coded, &key, number, &entry));
         Ok(match self.world.compute().run(opening).await {
             Ok(slice) => {
                 let indices = used.iter().map(|(index, _)| *index);

@@ -9,6 +9,7 @@ use defs_core::message::{BATCH_ITEMS_MAX, MESSAGE_MAX, Request, Response};
 use defs_core::port::CallError;
 use defs_core::receipt::Kept;
 use defs_core::record::{RecordSet, SignedRecord};
+use defs_telemetry::{spans, trace};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -50,11 +51,23 @@ impl<W: World> Nodes<W> {
         set: &RecordSet,
         records: &[Arc<SignedRecord>],
     ) -> Result<(), WriteRecordsError> {
+        let span = spans::manifest_write(records.len() as u64);
+        trace::within(span, self.write_to_quorum(set, records)).await
+    }
+
+    async fn write_to_quorum(
+        &self,
+        set: &RecordSet,
+        records: &[Arc<SignedRecord>],
+    ) -> Result<(), WriteRecordsError> {
         let (results, mut done) = mpsc::channel(set.pairs.len());
         for pair in set.pairs.iter().copied() {
             let (nodes, results, records) = (self.clone(), results.clone(), records.to_vec());
+            let trace = trace::current();
             self.tasks.spawn(async move {
-                let outcome = nodes.write_to_pair(pair, &records).await;
+                // Of its own, since the put ends before the last pair has it.
+                let span = trace::following(trace, || spans::record_send(pair));
+                let outcome = trace::within(span, nodes.write_to_pair(pair, &records)).await;
                 // Nobody waits once a quorum has it.
                 drop(results.send((pair, outcome)).await);
             });

@@ -1,11 +1,13 @@
-//! Where log lines go. Lines are written before the program goes on: after an abort the
-//! last one is there, and no queue of lines can grow.
+//! Where log lines go, and traces and metrics beside them. Lines are written before the program
+//! goes on: after an abort the last one is there, and no queue of lines can grow.
 
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use defs_core::settings::{LogFormat, LogLevel, Settings};
+use defs_otel::{Asked, Export, Process};
+use defs_telemetry::spans::TARGET;
 use thiserror::Error;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -15,6 +17,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::settings::host_name;
 
 /// Files of the log that are kept, one a day: two weeks to look back on.
 const LOG_FILES_MAX: usize = 14;
@@ -43,18 +47,57 @@ pub enum LogError {
     Started(#[from] TryInitError),
 }
 
+/// Whether a process keeps a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// It does.
+    Kept,
+    /// It says what it has to say in another way.
+    None,
+}
+
 /// Starts logging as `settings` say: to the standard error stream, or to a file a day
 /// named `PROGRAM.DATE.log`. The process's own crates log at `logLevel`, all others what
 /// is wrong only.
 pub fn start(settings: &Settings, program: &str) -> Result<(), LogError> {
+    tracing_subscriber::registry().with(log(settings, program)?).try_init()?;
+    Ok(())
+}
+
+/// The same, and records traces if the standard `OTEL_…` variables of `environment` name a
+/// receiver. What comes back is to be [started](Export::start) in a runtime, and to be
+/// [ended](defs_otel::Exporting::end) before the process ends; nothing where nothing is exported.
+pub fn start_with_traces(
+    settings: &Settings,
+    program: &'static str,
+    lines: Lines,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Option<Export>, LogError> {
+    let version = env!("CARGO_PKG_VERSION");
+    let process = Process { program, version, host: host_name() };
+    let Asked { export, complaints } = defs_otel::asked(process, environment);
+    let mut layers: Vec<_> = export.as_ref().and_then(Export::layer).into_iter().collect();
+    if lines == Lines::Kept {
+        layers.push(log(settings, program)?);
+    }
+    if !layers.is_empty() {
+        tracing_subscriber::registry().with(layers).try_init()?;
+    }
+    for complaint in complaints {
+        tracing::warn!("{complaint}");
+    }
+    Ok(export)
+}
+
+type AnyLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// What writes lines, where they are wanted.
+fn log(settings: &Settings, program: &str) -> Result<AnyLayer, LogError> {
     let lines = match &settings.log_dir {
         None => lines(settings.log_format, io::stderr().is_terminal(), io::stderr),
         Some(folder) => lines(settings.log_format, false, files(folder, program)?),
     };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter(settings.log_level)))
-        .try_init()?;
-    Ok(())
+    Ok(lines.with_filter(filter(settings.log_level)).boxed())
 }
 
 fn filter(level: LogLevel) -> Targets {
@@ -66,8 +109,11 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Trace => Level::TRACE,
     };
     let others = if level == LogLevel::Trace { Level::DEBUG } else { ours.min(Level::WARN) };
-    let mut targets =
-        Targets::new().with_default(LevelFilter::from_level(others)).with_target("defs", ours);
+    let mut targets = Targets::new()
+        .with_default(LevelFilter::from_level(others))
+        .with_target("defs", ours)
+        // Lines say what happened by themselves: spans are for those who collect traces.
+        .with_target(TARGET, LevelFilter::OFF);
     if level != LogLevel::Trace {
         // Gossip that is said again and a hash table without company are no news.
         for chatty in ["libp2p_gossipsub", "libp2p_kad"] {
@@ -89,7 +135,7 @@ fn files(folder: &Path, program: &str) -> Result<RollingFileAppender, LogError> 
         .map_err(|source| LogError::File { folder: folder.to_owned(), source })
 }
 
-fn lines<W>(format: LogFormat, colours: bool, out: W) -> Box<dyn Layer<Registry> + Send + Sync>
+fn lines<W>(format: LogFormat, colours: bool, out: W) -> AnyLayer
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -140,6 +186,18 @@ mod tests {
         let text = logged(&[], tell_everything);
         assert!(text.contains("ours shard=7") && text.contains("trouble"), "{text}");
         assert!(!text.contains("detail") && !text.contains("chatter"), "{text}");
+    }
+
+    #[test]
+    fn spans_of_traces_are_no_part_of_any_line() {
+        for level in ["info", "trace"] {
+            let text = logged(&[("logLevel", level)], || {
+                let span = defs_telemetry::spans::put();
+                assert!(span.is_disabled());
+                span.in_scope(tell_ours);
+            });
+            assert!(text.contains("ours") && !text.contains("defs.put"), "{text}");
+        }
     }
 
     #[test]

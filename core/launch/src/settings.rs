@@ -143,7 +143,7 @@ fn expand_paths(home: Option<&Path>, settings: &mut Settings) -> Result<(), Load
 }
 
 /// The machine's name, of letters that a label may have.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let uname = rustix::system::uname();
     let label = |letter: char| {
         if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '-' }

@@ -37,7 +37,7 @@ pub struct Declared {
     /// What the number does.
     pub kind: Kind,
     /// By what it is split.
-    pub label: Option<&'static str>,
+    pub labels: &'static [&'static str],
 }
 
 impl Declared {
@@ -48,6 +48,18 @@ impl Declared {
         match self.prometheus_unit() {
             Some(unit) => format!("{}_{}{total}", self.bare(), unit.as_str()),
             None => format!("{}{total}", self.bare()),
+        }
+    }
+
+    /// The names that a query may use: a histogram is shown under three.
+    #[must_use]
+    pub fn series(&self) -> Vec<String> {
+        let name = self.prometheus();
+        match self.kind {
+            Kind::Counter | Kind::Gauge => vec![name],
+            Kind::Histogram => {
+                ["bucket", "sum", "count"].map(|part| format!("{name}_{part}")).to_vec()
+            }
         }
     }
 

@@ -8,60 +8,63 @@ use std::sync::atomic::AtomicU64;
 
 use defs_core::message::{Reason, Request, Rung};
 use defs_core::states::{PairState, State};
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::Registry;
 use crate::declared::{Declared, Kind};
-use crate::measure::{Count, Level, Measure, add};
+use crate::measure::{Count, Level, Measure, Seconds, Single as _, Times, add};
+use crate::reading::{Point, Value};
 
-/// An enum that splits a metric.
+/// An enum that splits a metric, or several together.
 pub trait Label: Copy + 'static {
-    /// The label's name.
-    const KEY: &'static str;
+    /// The labels' names.
+    const KEYS: &'static [&'static str];
 
     /// Every value.
     fn all() -> Vec<Self>;
 
-    /// The value in snake case.
-    fn text(self) -> String;
+    /// The value of each label, in snake case.
+    fn texts(self) -> Vec<String>;
 }
 
 impl Label for Reason {
-    const KEY: &'static str = "reason";
+    const KEYS: &'static [&'static str] = &["reason"];
 
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
     }
 
-    fn text(self) -> String {
-        snake(&format!("{self:?}"))
+    fn texts(self) -> Vec<String> {
+        vec![snake(&format!("{self:?}"))]
     }
 }
 
 impl Label for Rung {
-    const KEY: &'static str = "rung";
+    const KEYS: &'static [&'static str] = &["rung"];
 
     fn all() -> Vec<Self> {
         vec![Self::Local, Self::Broadcast, Self::Kademlia, Self::Nowhere]
     }
 
-    fn text(self) -> String {
-        self.to_string()
+    fn texts(self) -> Vec<String> {
+        vec![self.to_string()]
     }
 }
 
 impl Label for PairState {
-    const KEY: &'static str = "state";
+    const KEYS: &'static [&'static str] = &["state"];
 
     fn all() -> Vec<Self> {
         let moves = Self::MOVES.iter().flat_map(|(from, to)| [*from, *to]);
         moves.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn text(self) -> String {
-        snake(&self.to_string())
+    fn texts(self) -> Vec<String> {
+        vec![snake(&self.to_string())]
     }
 }
 
@@ -124,8 +127,20 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// Whether owners ask for it, so that it may begin a trace: what nodes say to each other
+    /// by themselves, all the time, does not.
+    #[must_use]
+    pub fn is_work(self) -> bool {
+        matches!(
+            self,
+            Self::Store | Self::Read | Self::Keep | Self::WriteRecords | Self::ReadRecords
+        )
+    }
+}
+
 impl Label for Ask {
-    const KEY: &'static str = "ask";
+    const KEYS: &'static [&'static str] = &["ask"];
 
     fn all() -> Vec<Self> {
         vec![
@@ -142,8 +157,90 @@ impl Label for Ask {
         ]
     }
 
-    fn text(self) -> String {
-        snake(&format!("{self:?}"))
+    fn texts(self) -> Vec<String> {
+        vec![snake(&format!("{self:?}"))]
+    }
+}
+
+/// Which of the operator's controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controller {
+    /// Of DefsCluster objects.
+    Cluster,
+    /// Of DefsNode objects.
+    Node,
+    /// Of DefsPair objects.
+    Pair,
+}
+
+impl Controller {
+    const ALL: [Self; 3] = [Self::Cluster, Self::Node, Self::Pair];
+
+    /// Its name in metrics and spans: its kind's, in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "defscluster",
+            Self::Node => "defsnode",
+            Self::Pair => "defspair",
+        }
+    }
+}
+
+impl Label for Controller {
+    const KEYS: &'static [&'static str] = &["controller"];
+
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    fn texts(self) -> Vec<String> {
+        vec![self.name().to_owned()]
+    }
+}
+
+/// How a reconciliation ended, in the words of controller-runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is to be looked at again when something changes.
+    Success,
+    /// It failed, and is tried again.
+    Error,
+    /// It is to be looked at again after a while.
+    RequeueAfter,
+}
+
+/// A controller, and how a reconciliation of it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconciled(pub Controller, pub Outcome);
+
+impl Label for Reconciled {
+    const KEYS: &'static [&'static str] = &["controller", "result"];
+
+    fn all() -> Vec<Self> {
+        let outcomes = [Outcome::Success, Outcome::Error, Outcome::RequeueAfter];
+        let each = |controller| outcomes.map(|outcome| Self(controller, outcome));
+        Controller::ALL.into_iter().flat_map(each).collect()
+    }
+
+    fn texts(self) -> Vec<String> {
+        vec![self.0.name().to_owned(), snake(&format!("{:?}", self.1))]
+    }
+}
+
+/// The lease of the operator that leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatorLease;
+
+impl Label for OperatorLease {
+    const KEYS: &'static [&'static str] = &["name"];
+
+    fn all() -> Vec<Self> {
+        vec![Self]
+    }
+
+    fn texts(self) -> Vec<String> {
+        vec!["defs-operator".to_owned()]
     }
 }
 
@@ -159,7 +256,7 @@ fn snake(name: &str) -> String {
     text
 }
 
-type Labels = [(&'static str, String); 1];
+type Labels = Vec<(&'static str, String)>;
 
 /// A metric for each value of a label.
 pub struct By<L, M: Split> {
@@ -168,59 +265,65 @@ pub struct By<L, M: Split> {
 }
 
 /// A metric that can be split.
-pub trait Split: Measure {
+pub trait Split: Measure + 'static {
     /// What the registry holds.
-    type Inner: Clone + Default + Send + Sync + fmt::Debug + 'static;
+    type Inner: EncodeMetric + TypedMetric + Clone + Default + Send + Sync + fmt::Debug + 'static;
 
     /// The handle on it.
     fn around(inner: Self::Inner) -> Self;
 
-    /// Makes the whole family known.
-    fn add(declared: &Declared, registry: &mut Registry, family: Family<Labels, Self::Inner>);
+    /// The number now.
+    fn read(&self) -> Value;
 }
 
-impl Split for Count {
-    type Inner = Counter<u64>;
+macro_rules! split {
+    ($measure:ident, $inner:ty) => {
+        impl Split for $measure {
+            type Inner = $inner;
 
-    fn around(inner: Self::Inner) -> Self {
-        Self(inner)
-    }
+            fn around(inner: Self::Inner) -> Self {
+                Self(inner)
+            }
 
-    fn add(declared: &Declared, registry: &mut Registry, family: Family<Labels, Self::Inner>) {
-        add(declared, registry, family);
-    }
+            fn read(&self) -> Value {
+                self.value()
+            }
+        }
+    };
 }
 
-impl Split for Level {
-    type Inner = Gauge<u64, AtomicU64>;
-
-    fn around(inner: Self::Inner) -> Self {
-        Self(inner)
-    }
-
-    fn add(declared: &Declared, registry: &mut Registry, family: Family<Labels, Self::Inner>) {
-        add(declared, registry, family);
-    }
-}
+split!(Count, Counter<u64>);
+split!(Level, Gauge<u64, AtomicU64>);
+split!(Seconds, Times);
 
 impl<L: Label, M: Split> By<L, M> {
     /// The metric of `value`.
     #[must_use]
     pub fn of(&self, value: L) -> M {
-        M::around(self.family.get_or_create_owned(&[(L::KEY, value.text())]))
+        M::around(self.family.get_or_create_owned(&labels(value)))
     }
+
+    fn points(&self) -> Vec<Point> {
+        let point = |value| Point { labels: labels(value), value: self.of(value).read() };
+        L::all().into_iter().map(point).collect()
+    }
+}
+
+fn labels<L: Label>(value: L) -> Labels {
+    L::KEYS.iter().copied().zip(value.texts()).collect()
 }
 
 impl<L: Label, M: Split> Measure for By<L, M> {
     const KIND: Kind = M::KIND;
-    const LABEL: Option<&'static str> = Some(L::KEY);
+    const LABELS: &'static [&'static str] = L::KEYS;
 
     fn register(declared: &Declared, registry: &mut Registry) -> Self {
         let measure = Self::default();
         for value in L::all() {
             drop(measure.of(value));
         }
-        M::add(declared, registry, measure.family.clone());
+        let read = measure.clone();
+        add(declared, registry, measure.family.clone(), move || read.points());
         measure
     }
 }
@@ -239,6 +342,6 @@ impl<L, M: Split> Clone for By<L, M> {
 
 impl<L: Label, M: Split> fmt::Debug for By<L, M> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "By({})", L::KEY)
+        write!(out, "By({})", L::KEYS.join(", "))
     }
 }

@@ -1,22 +1,33 @@
-//! What is measured, under which names, and the registry behind it. Each metric is
-//! declared once: name, unit and help stand beside the field that counts.
+//! What is measured and traced, under which names, and the registry behind it. Each metric is
+//! declared once: name, unit and help stand beside the field that counts; each span stands in
+//! [`spans`]. How both leave the process is not decided here.
 
 pub mod declared;
 pub mod label;
 pub mod measure;
 pub mod metrics;
+pub mod reading;
+pub mod spans;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use std::fmt::{self, Write};
 
 pub use label::{Ask, By};
 pub use measure::{Count, Level, Seconds};
-pub use metrics::{NodeMetrics, PeerMetrics};
+pub use metrics::{ClientMetrics, ExportMetrics, NodeMetrics, OperatorMetrics, PeerMetrics};
+pub use reading::Reading;
 
 /// All metrics that a process exposes.
 #[derive(Default)]
-pub struct Registry(prometheus_client::registry::Registry);
+pub struct Registry {
+    page: prometheus_client::registry::Registry,
+    readers: Vec<Reader>,
+}
+
+/// Reads one metric.
+type Reader = Box<dyn Fn() -> Reading + Send + Sync>;
 
 impl Registry {
     /// An empty registry.
@@ -29,11 +40,17 @@ impl Registry {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        if prometheus_client::encoding::text::encode(&mut text, &self.0).is_err() {
+        if prometheus_client::encoding::text::encode(&mut text, &self.page).is_err() {
             // Writing to a string never fails; should it, half a page is better than none.
             text.push_str("# cut short\n");
         }
         text
+    }
+
+    /// Every metric as values.
+    #[must_use]
+    pub fn read(&self) -> Vec<Reading> {
+        self.readers.iter().map(|read| read()).collect()
     }
 
     /// The content type of [`Registry::encode`].
@@ -56,7 +73,7 @@ pub fn markdown() -> String {
     for declared in metrics::all() {
         let prometheus = declared.prometheus();
         let kind = declared.kind;
-        let label = declared.label.unwrap_or_default();
+        let label = declared.labels.join(", ");
         let line = format!(
             "| `{}` | `{prometheus}` | {kind} | `{}` | {label} | {} |",
             declared.name, declared.unit, declared.help

@@ -1,23 +1,28 @@
 //! The things that count. All are handles: a clone counts on the same number, and one
 //! that was made by `default()` counts for nobody.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::exponential_buckets;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Metric;
 
 use crate::Registry;
 use crate::declared::{Declared, Kind};
+use crate::reading::{Point, Reading, Spread, Value};
 
 /// Something that can be declared and registered.
 pub trait Measure: Sized {
     /// What its number does.
     const KIND: Kind;
     /// By what it is split.
-    const LABEL: Option<&'static str>;
+    const LABELS: &'static [&'static str];
 
     /// Made known to `registry` under its declared name.
     fn register(declared: &Declared, registry: &mut Registry) -> Self;
@@ -60,6 +65,16 @@ impl Level {
         self.0.set(value);
     }
 
+    /// One more.
+    pub fn rise(&self) {
+        self.0.inc();
+    }
+
+    /// One less.
+    pub fn fall(&self) {
+        self.0.dec();
+    }
+
     /// The number now.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -74,61 +89,133 @@ const SHORTEST: f64 = 0.000_5;
 const BUCKETS: u16 = 16;
 
 /// How long something took.
-#[derive(Debug, Clone)]
-pub struct Seconds(Histogram);
+#[derive(Debug, Clone, Default)]
+pub struct Seconds(pub(crate) Times);
 
 impl Seconds {
     /// One more that took `time`.
     pub fn took(&self, time: Duration) {
         self.0.observe(time.as_secs_f64());
     }
+
+    /// All that was observed so far.
+    #[must_use]
+    pub fn get(&self) -> Spread {
+        self.0.lock().clone()
+    }
 }
 
-impl Default for Seconds {
+/// What [`Seconds`] counts on. The registry's own histogram tells nobody what it holds but
+/// as text.
+#[derive(Clone)]
+pub struct Times(Arc<Mutex<Spread>>);
+
+impl Times {
+    /// No code panics while it holds this lock.
+    fn lock(&self) -> MutexGuard<'_, Spread> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn observe(&self, seconds: f64) {
+        let mut spread = self.lock();
+        let bucket = spread.bounds.partition_point(|bound| *bound < seconds);
+        spread.counts[bucket] += 1;
+        spread.sum += seconds;
+    }
+}
+
+impl Default for Times {
     fn default() -> Self {
-        Self(Histogram::new(exponential_buckets(SHORTEST, 2.0, BUCKETS)))
+        let bounds: Vec<_> = exponential_buckets(SHORTEST, 2.0, BUCKETS).collect();
+        let counts = vec![0; bounds.len() + 1];
+        Self(Arc::new(Mutex::new(Spread { bounds, counts, sum: 0.0 })))
     }
 }
 
-impl Measure for Count {
-    const KIND: Kind = Kind::Counter;
-    const LABEL: Option<&'static str> = None;
-
-    fn register(declared: &Declared, registry: &mut Registry) -> Self {
-        let measure = Self::default();
-        add(declared, registry, measure.0.clone());
-        measure
+impl fmt::Debug for Times {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Times({})", self.lock().count())
     }
 }
 
-impl Measure for Level {
-    const KIND: Kind = Kind::Gauge;
-    const LABEL: Option<&'static str> = None;
+impl TypedMetric for Times {
+    const TYPE: MetricType = MetricType::Histogram;
+}
 
-    fn register(declared: &Declared, registry: &mut Registry) -> Self {
-        let measure = Self::default();
-        add(declared, registry, measure.0.clone());
-        measure
+impl EncodeMetric for Times {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let spread = self.lock().clone();
+        let bounds = spread.bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(spread.counts.iter().copied()).collect();
+        encoder.encode_histogram::<NoLabelSet>(spread.sum, spread.count(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
     }
 }
 
-impl Measure for Seconds {
-    const KIND: Kind = Kind::Histogram;
-    const LABEL: Option<&'static str> = None;
+/// A measure of one number.
+pub(crate) trait Single: Clone + Send + Sync + 'static {
+    /// The number now.
+    fn value(&self) -> Value;
+}
 
-    fn register(declared: &Declared, registry: &mut Registry) -> Self {
-        let measure = Self::default();
-        add(declared, registry, measure.0.clone());
-        measure
+impl Single for Count {
+    fn value(&self) -> Value {
+        Value::Count(self.get())
     }
 }
 
-/// Makes `metric` known under its declared name.
-pub(crate) fn add(declared: &Declared, registry: &mut Registry, metric: impl Metric) {
+impl Single for Level {
+    fn value(&self) -> Value {
+        Value::Level(self.get())
+    }
+}
+
+impl Single for Seconds {
+    fn value(&self) -> Value {
+        Value::Spread(self.get())
+    }
+}
+
+fn alone(measure: &impl Single) -> Vec<Point> {
+    vec![Point { labels: Vec::new(), value: measure.value() }]
+}
+
+macro_rules! measure {
+    ($measure:ident, $kind:ident) => {
+        impl Measure for $measure {
+            const KIND: Kind = Kind::$kind;
+            const LABELS: &'static [&'static str] = &[];
+
+            fn register(declared: &Declared, registry: &mut Registry) -> Self {
+                let measure = Self::default();
+                let read = measure.clone();
+                add(declared, registry, measure.0.clone(), move || alone(&read));
+                measure
+            }
+        }
+    };
+}
+
+measure!(Count, Counter);
+measure!(Level, Gauge);
+measure!(Seconds, Histogram);
+
+/// Makes `metric` known under its declared name; `points` reads it.
+pub(crate) fn add(
+    declared: &Declared,
+    registry: &mut Registry,
+    metric: impl Metric,
+    points: impl Fn() -> Vec<Point> + Send + Sync + 'static,
+) {
     // The registry ends the sentence itself.
     let help = declared.help.trim_end_matches('.');
     match declared.prometheus_unit() {
-        Some(unit) => registry.0.register_with_unit(declared.bare(), help, unit, metric),
-        None => registry.0.register(declared.bare(), help, metric),
+        Some(unit) => registry.page.register_with_unit(declared.bare(), help, unit, metric),
+        None => registry.page.register(declared.bare(), help, metric),
     }
+    let declared = *declared;
+    registry.readers.push(Box::new(move || Reading { declared, points: points() }));
 }

@@ -5,7 +5,7 @@ use defs_core::states::PairState;
 
 use crate::Registry;
 use crate::declared::Declared;
-use crate::label::{Ask, By};
+use crate::label::{Ask, By, Controller, OperatorLease, Reconciled};
 use crate::measure::{Count, Level, Measure, Seconds};
 
 macro_rules! declared {
@@ -15,7 +15,7 @@ macro_rules! declared {
             unit: $unit,
             help: $help,
             kind: <$measure as Measure>::KIND,
-            label: <$measure as Measure>::LABEL,
+            labels: <$measure as Measure>::LABELS,
         }
     };
 }
@@ -124,5 +124,36 @@ metrics! {
         bytes_sent: Count = "defs.peer.sent", "By", "Bytes of messages and bodies sent.";
         bytes_received: Count = "defs.peer.received", "By", "Bytes of messages and bodies received.";
         gossip_dropped: Count = "defs.gossip.dropped", "{message}", "Gossiped messages dropped since the queue was full.";
+    }
+    /// What whoever exports spans and metrics by OTLP counts.
+    ExportMetrics {
+        spans_sent: Count = "defs.export.spans", "{span}", "Spans that the receiver of OTLP took.";
+        spans_dropped: Count = "defs.export.spans_dropped", "{span}", "Spans dropped since the queue was full or the receiver took none.";
+        failed: Count = "defs.export.failed", "{export}", "Exports by OTLP that failed.";
+    }
+
+    /// What an owner's command measures, while it runs.
+    ClientMetrics {
+        put: Count = "defs.client.put", "{object}", "Objects stored.";
+        got: Count = "defs.client.got", "{object}", "Objects read.";
+        failed: Count = "defs.client.failed", "{object}", "Objects that could not be stored or read.";
+        bytes_put: Count = "defs.client.stored", "By", "Bytes of the objects stored.";
+        bytes_got: Count = "defs.client.read", "By", "Bytes of the objects read.";
+        put_took: Seconds = "defs.client.put_time", "s", "How long storing an object took.";
+        get_took: Seconds = "defs.client.get_time", "s", "How long reading an object took.";
+    }
+
+    /// What the operator measures.
+    OperatorMetrics {
+        reconciled: By<Reconciled, Count> = "controller_runtime.reconcile", "{reconciliation}", "Reconciliations by how they ended.";
+        failed: By<Controller, Count> = "controller_runtime.reconcile.errors", "{reconciliation}", "Reconciliations that failed.";
+        took: By<Controller, Seconds> = "controller_runtime.reconcile.time", "s", "How long reconciliations took.";
+        active: By<Controller, Level> = "controller_runtime.active_workers", "{object}", "Objects that are looked at now.";
+        queued: By<Controller, Level> = "workqueue.depth", "{object}", "Objects of which there is news from nodes and that wait to be looked at.";
+        leads: By<OperatorLease, Level> = "leader_election.master_status", "{process}", "1 while this process leads.";
+        nodes_heard: Level = "defs.operator.nodes_heard", "{node}", "Nodes that this operator hears.";
+        wishes_said: Count = "defs.operator.wishes_said", "{wish}", "Words to networks that some node has taken.";
+        wishes_unheard: Count = "defs.operator.wishes_unheard", "{wish}", "Words to networks that no node has taken.";
+        calls_failed: Count = "defs.operator.calls_failed", "{call}", "Calls to nodes that failed.";
     }
 }

@@ -3,6 +3,7 @@
 use defs_core::format::Format;
 use defs_core::ids::{ShardIndex, StripeId};
 use defs_core::message::{ItemResult, MESSAGE_MAX, Reason, Refusal, ShardKey};
+use defs_core::trace::TraceContext;
 use prost::Message;
 
 use crate::error::WireError;
@@ -78,6 +79,19 @@ pub(crate) fn shard_key(key: ShardKey) -> peer::ShardKey {
 pub(crate) fn read_shard_key(key: &peer::ShardKey) -> Result<ShardKey, WireError> {
     let index = u8::try_from(key.index).map_err(|_too_large| WireError::Invalid("shard index"))?;
     Ok(ShardKey { stripe: StripeId(array(&key.stripe, "stripe")?), index: ShardIndex(index) })
+}
+
+/// Where the sender's work stands in a trace; no bytes where it stands in none.
+pub(crate) fn trace_bytes(trace: Option<TraceContext>) -> Vec<u8> {
+    trace.map_or_else(Vec::new, |trace| trace.to_bytes().to_vec())
+}
+
+pub(crate) fn read_trace(bytes: &[u8]) -> Result<Option<TraceContext>, WireError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let trace = TraceContext::from_bytes(bytes);
+    trace.map(Some).map_err(|_malformed| WireError::Invalid("trace"))
 }
 
 pub(crate) fn refusal(refusal: &Refusal) -> peer::Refusal {

@@ -19,5 +19,5 @@ mod peer {
 
 pub use error::WireError;
 pub use gossip::{decode_gossip, encode_gossip};
-pub use request::{decode_request, encode_request};
+pub use request::{Incoming, decode_request, encode_request};
 pub use response::{decode_response, encode_response};

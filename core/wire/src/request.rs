@@ -9,27 +9,40 @@ use defs_core::format::Format;
 use defs_core::ids::{Epoch, Locator, NetworkId, NodeId, PairId, StripeId};
 use defs_core::message::{BATCH_ITEMS_MAX, Hello, KeepStripe, ReadShard, Request, StoreShard};
 use defs_core::record::SignedRecord;
+use defs_core::trace::TraceContext;
 use prost::Message;
 
 use crate::error::WireError;
 use crate::fields::{
     array, encodings, format, formats, list, message, present, read_indices, read_shard_key,
-    shard_key,
+    read_trace, shard_key, trace_bytes,
 };
 use crate::peer;
 use crate::peer::request::Request as Kind;
 
-/// The bytes of `request`, after which a body of `body_length` bytes will come.
-#[must_use]
-pub fn encode_request(request: &Request, body_length: u64) -> Bytes {
-    let request = Some(kind(request));
-    peer::Request { body_length, request }.encode_to_vec().into()
+/// A request as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// What is asked.
+    pub request: Request,
+    /// Bytes that follow it.
+    pub body_length: u64,
+    /// Where the sender's work stands in a trace, if it records one.
+    pub trace: Option<TraceContext>,
 }
 
-/// The request and the length of the body that follows it.
-pub fn decode_request(bytes: &[u8]) -> Result<(Request, u64), WireError> {
-    let peer::Request { body_length, request } = message(bytes)?;
-    Ok((read(request.ok_or(WireError::UnknownKind("request"))?)?, body_length))
+/// The bytes of `request`, after which a body of `body_length` bytes will come.
+#[must_use]
+pub fn encode_request(request: &Request, body_length: u64, trace: Option<TraceContext>) -> Bytes {
+    let (request, trace) = (Some(kind(request)), trace_bytes(trace));
+    peer::Request { body_length, trace, request }.encode_to_vec().into()
+}
+
+/// The request with what stands beside it.
+pub fn decode_request(bytes: &[u8]) -> Result<Incoming, WireError> {
+    let peer::Request { body_length, trace, request } = message(bytes)?;
+    let request = read(request.ok_or(WireError::UnknownKind("request"))?)?;
+    Ok(Incoming { request, body_length, trace: read_trace(&trace)? })
 }
 
 fn kind(request: &Request) -> Kind {

@@ -4,18 +4,20 @@
 mod sample;
 
 use defs_core::message::{BATCH_ITEMS_MAX, MESSAGE_MAX, Reason, Refusal, Request, Response, Table};
+use defs_core::trace::TraceContext;
 use defs_wire::{
-    WireError, decode_gossip, decode_request, decode_response, encode_gossip, encode_request,
-    encode_response,
+    Incoming, WireError, decode_gossip, decode_request, decode_response, encode_gossip,
+    encode_request, encode_response,
 };
 use proptest::prelude::*;
-use sample::{gossip, large_table, request, response, shard_key};
+use sample::{gossip, large_table, request, response, shard_key, trace};
 
 proptest! {
     #[test]
-    fn a_request_reads_back(request in request(), length: u64) {
-        let bytes = encode_request(&request, length);
-        prop_assert_eq!(decode_request(&bytes), Ok((request, length)));
+    fn a_request_reads_back(request in request(), body_length: u64, seed: Option<u8>) {
+        let trace = seed.map(trace);
+        let bytes = encode_request(&request, body_length, trace);
+        prop_assert_eq!(decode_request(&bytes), Ok(Incoming { request, body_length, trace }));
     }
 
     #[test]
@@ -43,7 +45,7 @@ proptest! {
         place: prop::sample::Index,
         other: u8,
     ) {
-        let mut bytes = encode_request(&request, 1).to_vec();
+        let mut bytes = encode_request(&request, 1, Some(trace(1))).to_vec();
         let at = place.index(bytes.len());
         bytes[at] = other;
         drop(decode_request(&bytes));
@@ -55,9 +57,29 @@ proptest! {
 
     #[test]
     fn a_message_cut_anywhere_is_refused_or_another(request in request(), cut: prop::sample::Index) {
-        let bytes = encode_request(&request, 7);
+        let bytes = encode_request(&request, 7, None);
         let decoded = decode_request(&bytes[..cut.index(bytes.len())]);
-        prop_assert_ne!(decoded, Ok((request, 7)));
+        prop_assert_ne!(decoded, Ok(Incoming { request, body_length: 7, trace: None }));
+    }
+}
+
+#[test]
+fn a_request_outside_of_any_trace_has_the_bytes_that_it_had_before_there_were_traces() {
+    assert_eq!(encode_request(&Request::Ping, 0, None)[..], [0x92, 1, 0]);
+    let traced = encode_request(&Request::Ping, 0, Some(trace(7)));
+    assert_eq!(traced.len(), 3 + 3 + TraceContext::SIZE);
+}
+
+#[test]
+fn a_trace_that_is_none_is_refused_by_its_name() {
+    let ping = [0x92, 1, 0];
+    for wrong in [&[1; 24][..], &[1; 26], &[0; 25], &[1; 600]] {
+        let length = u16::try_from(wrong.len()).unwrap();
+        // A length of two bytes, as protobuf allows for any.
+        let [low, high] =
+            [length & 0x7f | 0x80, length >> 7].map(|part| u8::try_from(part).unwrap());
+        let bytes = [&ping[..], &[0x82, 4, low, high], wrong].concat();
+        assert_eq!(decode_request(&bytes), Err(WireError::Invalid("trace")));
     }
 }
 
@@ -81,7 +103,7 @@ fn a_message_over_the_bound_is_refused_before_it_is_read() {
 fn a_batch_over_the_bound_is_refused_by_its_name() {
     let length = BATCH_ITEMS_MAX + 1;
     let shards = vec![shard_key(1, 1); length];
-    let bytes = encode_request(&Request::Renew { shards, lease_ms: 1, both: true }, 0);
+    let bytes = encode_request(&Request::Renew { shards, lease_ms: 1, both: true }, 0, None);
     let refused = WireError::TooLong { field: "shards", length, bound: BATCH_ITEMS_MAX };
     assert_eq!(decode_request(&bytes), Err(refused));
     let held = encode_response(&Response::Held(vec![true; length]), 0);

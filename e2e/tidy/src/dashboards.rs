@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use defs_telemetry::declared::{Declared, Kind};
+use defs_telemetry::declared::Declared;
 use defs_telemetry::metrics;
 use serde_json::Value;
 
@@ -78,16 +78,7 @@ fn pattern(pattern: &str) -> regex::Regex {
 
 /// The declared metric that a query names.
 fn declared(name: &str) -> Option<&'static Declared> {
-    metrics::all().find(|declared| series(declared).iter().any(|series| series == name))
-}
-
-/// The names under which Prometheus keeps a metric.
-fn series(declared: &Declared) -> Vec<String> {
-    let name = declared.prometheus();
-    match declared.kind {
-        Kind::Histogram => ["bucket", "sum", "count"].map(|it| format!("{name}_{it}")).to_vec(),
-        Kind::Counter | Kind::Gauge => vec![name],
-    }
+    metrics::all().find(|declared| declared.series().iter().any(|series| series == name))
 }
 
 #[test]
@@ -104,7 +95,7 @@ fn dashboards_ask_for_declared_metrics_by_their_declared_labels() {
         for name in &metrics {
             let metric = declared(name);
             let metric = metric.unwrap_or_else(|| panic!("{title}: no metric is called {name}"));
-            known.extend(metric.label);
+            known.extend(metric.labels);
         }
         for label in &labels {
             assert!(known.contains(label.as_str()), "{title}: no label is called {label}");

@@ -24,6 +24,11 @@ pub fn all(root: &Path) -> io::Result<Vec<Page>> {
          <!-- Generated from `core/telemetry/src/metrics.rs` by `make pages`; a test compares the two. -->\n\n{}",
         defs_telemetry::markdown()
     );
+    let traces = format!(
+        "# Traces\n\n\
+         <!-- Generated from `core/telemetry/src/spans.rs` by `make pages`; a test compares the two. -->\n\n{}",
+        defs_telemetry::spans::markdown()
+    );
     let architecture = std::fs::read_to_string(root.join(ARCHITECTURE))?;
     let architecture = diagrams::drawn(&architecture)
         .map_err(|missing| io::Error::other(format!("{ARCHITECTURE}: {missing}")))?;
@@ -33,6 +38,7 @@ pub fn all(root: &Path) -> io::Result<Vec<Page>> {
     let pages = [
         page("docs/settings.md", defs_core::settings::markdown()),
         page("docs/metrics.md", metrics),
+        page("docs/traces.md", traces),
         page("docs/crds.md", defs_crds::page::fields()),
         page("docs/reasons.md", defs_crds::page::reasons()),
         page(ARCHITECTURE, architecture),

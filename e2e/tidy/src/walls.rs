@@ -14,10 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What people write for Kubernetes, and no client of it.
     ("defs-crds", &["defs-core"]),
     ("defs-telemetry", &["defs-core"]),
-    ("defs-launch", &["defs-core", "defs-telemetry"]),
+    ("defs-otel", &["defs-core", "defs-telemetry"]),
+    ("defs-launch", &["defs-core", "defs-otel", "defs-telemetry"]),
     ("defs-port-suite", &["defs-core"]),
     ("defs-swarm", &["defs-core", "defs-identity", "defs-telemetry", "defs-wire"]),
-    ("defs-store", &["defs-core"]),
+    ("defs-store", &["defs-core", "defs-telemetry"]),
     (
         "defs-engine",
         &["defs-codec", "defs-core", "defs-identity", "defs-pairing", "defs-telemetry"],
@@ -42,7 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "defs-client",
         &["defs-codec", "defs-core", "defs-identity", "defs-swarm", "defs-telemetry", "defs-wire"],
     ),
-    ("defs-cli", &["defs-client", "defs-core", "defs-launch", "defs-wire"]),
+    ("defs-cli", &["defs-client", "defs-core", "defs-launch", "defs-telemetry", "defs-wire"]),
     // It measures the parts as well as the whole.
     (
         "defs-bench",
@@ -65,7 +66,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "defs-operator",
-        &["defs-core", "defs-crds", "defs-identity", "defs-launch", "defs-pairing", "defs-wire"],
+        &[
+            "defs-core",
+            "defs-crds",
+            "defs-identity",
+            "defs-launch",
+            "defs-pairing",
+            "defs-telemetry",
+            "defs-wire",
+        ],
     ),
     // It reads what the operator wrote, also where no operator is.
     ("defs-kubectl", &["defs-core", "defs-crds", "defs-launch"]),
@@ -103,6 +112,11 @@ const WRAPPED_BY: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["defs-codec", "defs-identity"]),
     ("vsss-rs", &["defs-codec"]),
     ("prometheus-client", &["defs-telemetry"]),
+    ("opentelemetry", &["defs-otel"]),
+    ("opentelemetry_sdk", &["defs-otel"]),
+    // The end-to-end tests have a receiver of their own.
+    ("opentelemetry-proto", &["defs-e2e", "defs-otel"]),
+    ("tracing-opentelemetry", &["defs-otel"]),
     ("kube", &["defs-crds", "defs-e2e-kubernetes", "defs-kubectl", "defs-operator"]),
     ("k8s-openapi", &["defs-crds", "defs-e2e-kubernetes", "defs-kubectl", "defs-operator"]),
     ("object", &["defs-images"]),

@@ -536,7 +536,7 @@ impl<W: World> Service for Engine<W> {
             Gossip::Card(card) => self.hear_card(*card),
             Gossip::Pair(pair) => self.hear_pair(*pair),
             Gossip::Moved(notes) => self.hear_notes(&notes),
-            Gossip::Wish(wish) => self.hear_wish(*wish),
+            Gossip::Wish { wish, trace } => self.hear_wish(*wish, trace),
             Gossip::Query { locator, asker, query } => {
                 if !self.membership.is_admitted(&asker) || asker == self.me {
                     return Verdict::Ignore;

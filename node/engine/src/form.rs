@@ -21,6 +21,8 @@ use defs_core::statement::Statement;
 use defs_core::wish::Want;
 use defs_pairing::planner::{Candidate, Match, plan};
 use defs_pairing::witness;
+use defs_telemetry::{spans, trace};
+use tracing::{Instrument as _, Span};
 
 use crate::beat::card_change;
 use crate::config::World;
@@ -46,12 +48,7 @@ impl<W: World> Engine<W> {
             Ok(promise) => promise,
             Err(error) => return self.note_failure(Err(error)),
         };
-        let Some(promise) = promise else {
-            if let Some(proposal) = self.new_proposal().await {
-                self.propose(proposal).await;
-            }
-            return;
-        };
+        let Some(promise) = promise else { return self.begin_pair().await };
         let [primary, mirror] = promise.record.members;
         if promise.record.epoch != Epoch(1) {
             self.ask_for_epoch(&promise).await;
@@ -60,7 +57,32 @@ impl<W: World> Engine<W> {
         } else if self.planned() != Some(Match(primary, mirror)) && self.is_settled() {
             self.forget_promise().await;
         } else {
-            self.propose(promise).await;
+            self.propose(promise).instrument(self.forming_span()).await;
+        }
+    }
+
+    /// Proposes a pair if the plan is that this node does.
+    async fn begin_pair(&self) {
+        let Some(Match(primary, mirror)) = self.planned() else { return };
+        if primary != self.me {
+            return;
+        }
+        let begins = async {
+            if let Some(proposal) = self.new_proposal(mirror).await {
+                self.propose(proposal).await;
+            }
+        };
+        begins.instrument(self.forming_span()).await;
+    }
+
+    /// In the trace of the wish that this node forms a pair, if there is one.
+    fn forming_span(&self) -> Span {
+        match self.wishes.want(&self.me) {
+            Some(Want::Form(forming)) => {
+                let trace = self.wishes.trace_step(&self.me);
+                trace::following(trace, || spans::pair_form(forming.pair))
+            }
+            _ => Span::none(),
         }
     }
 
@@ -159,11 +181,8 @@ impl<W: World> Engine<W> {
     }
 
     /// A new pair with this node as primary, promised on the disk.
-    async fn new_proposal(&self) -> Option<SignedPairRecord> {
-        let Match(primary, mirror) = self.planned()?;
-        if primary != self.me {
-            return None;
-        }
+    async fn new_proposal(&self, mirror: NodeId) -> Option<SignedPairRecord> {
+        let primary = self.me;
         // Somebody's proposal may just have been signed here.
         let _one_at_a_time = self.forming.lock().await;
         if self.membership.own_pair().is_some() || !matches!(self.promise().await, Ok(None)) {

@@ -13,6 +13,7 @@ use defs_core::network::{PairRecord, Role};
 use defs_core::port::{CallError, Change, Clock, Disk, DiskError, Peers, Reply, ShardState};
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::stripe::ShardHead;
+use defs_telemetry::{spans, trace};
 
 use crate::arrivals::{Claim, Unclaimed};
 use crate::config::World;
@@ -24,6 +25,16 @@ use crate::stamp::stamp;
 impl<W: World> Engine<W> {
     /// As primary: both receipts, this node's first.
     pub(crate) async fn store_shard(
+        &self,
+        caller: NodeId,
+        store: StoreShard,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        let span = spans::shard_receive(body.left(), store.pair);
+        trace::within(span, self.receive_as_primary(caller, store, body)).await
+    }
+
+    async fn receive_as_primary(
         &self,
         caller: NodeId,
         store: StoreShard,
@@ -45,6 +56,7 @@ impl<W: World> Engine<W> {
         let keep = self.keep_shard(&store, arriving.key, local_body);
         let forward =
             self.peers.call(pair.mirror(), Request::MirrorShard(store.clone()), remote_body);
+        let forward = trace::within(spans::shard_forward(body.left(), pair.mirror()), forward);
         let (bytes, began) = (body.left(), self.clock.elapsed());
         let copy = copy(body, local, remote, &self.clock);
         let (copied, kept, mirrored) = tokio::join!(copy, keep, forward);
@@ -76,6 +88,16 @@ impl<W: World> Engine<W> {
 
     /// As mirror, from the primary: this node's receipt.
     pub(crate) async fn mirror_shard(
+        &self,
+        caller: NodeId,
+        store: StoreShard,
+        body: Body,
+    ) -> Result<Response, Refusal> {
+        let span = spans::shard_mirror(body.left(), store.pair);
+        trace::within(span, self.receive_as_mirror(caller, store, body)).await
+    }
+
+    async fn receive_as_mirror(
         &self,
         caller: NodeId,
         store: StoreShard,
@@ -220,7 +242,7 @@ impl<W: World> Engine<W> {
             epoch: store.epoch,
             node: self.me,
         };
-        stamp(&self.key, &self.network, &[receipt])
+        spans::receipt_sign().in_scope(|| stamp(&self.key, &self.network, &[receipt]))
     }
 }
 

@@ -13,6 +13,7 @@ use defs_core::port::{Change, Clock, Disk};
 use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::record::{Content, HEADS_MAX, RecordKey, SignedRecord, merge_heads};
 use defs_core::statement::Operations;
+use defs_telemetry::{spans, trace};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::config::World;
@@ -149,6 +150,16 @@ impl<W: World> Engine<W> {
         records: &[Arc<SignedRecord>],
         checked: Vec<Result<(), Refusal>>,
     ) -> Result<Vec<Receipts>, Refusal> {
+        let span = spans::record_write(records.len() as u64, own.pair);
+        trace::within(span, self.merge_records(own, records, checked)).await
+    }
+
+    async fn merge_records(
+        &self,
+        own: &PairRecord,
+        records: &[Arc<SignedRecord>],
+        checked: Vec<Result<(), Refusal>>,
+    ) -> Result<Vec<Receipts>, Refusal> {
         let _held = self.key_locks.hold(records.iter().map(|record| &record.body.key)).await;
         let checked: Vec<_> = records.iter().zip(checked).collect();
         let mut outcome: Vec<Result<Digest, Refusal>> = Vec::with_capacity(records.len());
@@ -213,7 +224,8 @@ impl<W: World> Engine<W> {
             outcome.iter().filter_map(|item| item.as_ref().ok()).map(receipt).collect();
         self.metrics.records_written.add(kept.len() as u64);
         self.metrics.receipts.add(kept.len() as u64);
-        let mut stamped = stamp(&self.key, &self.network, &kept).into_iter();
+        let stamped = spans::receipt_sign().in_scope(|| stamp(&self.key, &self.network, &kept));
+        let mut stamped = stamped.into_iter();
         outcome
             .into_iter()
             .map(|item| item.map(|_hash| stamped.next().into_iter().collect()))

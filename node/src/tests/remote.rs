@@ -108,7 +108,7 @@ impl Remote {
     }
 
     fn serve(&self) {
-        let served = Box::pin(serve(self.settings(), self.stop.clone()));
+        let served = Box::pin(serve(self.settings(), None, self.stop.clone()));
         self.tasks.spawn(async move { served.await.unwrap() });
     }
 

@@ -10,6 +10,7 @@ use defs_core::message::{FRAME_MAX, ShardKey};
 use defs_core::port::{Change, Disk, DiskError, ShardState, StateKey, StoredShard, Usage};
 use defs_core::record::{RecordKey, SignedRecord};
 use defs_core::stripe::ShardHead;
+use defs_telemetry::{spans, trace};
 use tokio::sync::oneshot;
 
 use crate::compact::Compacted;
@@ -25,23 +26,7 @@ impl Disk for Store {
         state: ShardState,
         body: Body,
     ) -> Result<(), DiskError> {
-        if body.left() > LENGTH_MAX {
-            let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
-            return Err(failed("store a shard of that length", error));
-        }
-        let (body, room) = if body.left() < FILE_MIN {
-            let (body, room) = self.collect(&head, body).await?;
-            (body, Some(room))
-        } else {
-            (body, None)
-        };
-        // Owned by the work: a caller that goes away doesn't let one more in.
-        let permit = Arc::clone(&self.stores).acquire_owned().await;
-        self.blocking(move |inner| {
-            let _permit = permit;
-            inner.store(head, state, body, room)
-        })
-        .await
+        trace::within(spans::disk_store(body.left()), self.take_in(head, state, body)).await
     }
 
     async fn shard(&self, key: ShardKey) -> Result<Option<StoredShard>, DiskError> {
@@ -137,6 +122,31 @@ impl Disk for Store {
 }
 
 impl Store {
+    async fn take_in(
+        &self,
+        head: Arc<ShardHead>,
+        state: ShardState,
+        body: Body,
+    ) -> Result<(), DiskError> {
+        if body.left() > LENGTH_MAX {
+            let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+            return Err(failed("store a shard of that length", error));
+        }
+        let (body, room) = if body.left() < FILE_MIN {
+            let (body, room) = self.collect(&head, body).await?;
+            (body, Some(room))
+        } else {
+            (body, None)
+        };
+        // Owned by the work: a caller that goes away doesn't let one more in.
+        let permit = Arc::clone(&self.stores).acquire_owned().await;
+        self.blocking(move |inner| {
+            let _permit = permit;
+            inner.store(head, state, body, room)
+        })
+        .await
+    }
+
     /// Takes all of a small body, so that waiting for it holds no thread. Its room is
     /// reserved before; a shard that is here already needs none.
     async fn collect(

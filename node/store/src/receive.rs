@@ -18,6 +18,7 @@ use defs_core::format::Format;
 use defs_core::message::ShardKey;
 use defs_core::port::{DiskError, ShardState};
 use defs_core::stripe::ShardHead;
+use defs_telemetry::{spans, trace};
 
 use crate::entry::{Header, closing, opening};
 use crate::files::Files;
@@ -74,9 +75,13 @@ impl Inner {
         let temporary = Doomed::new(self, path.clone());
         self.files.write(&file, &opening).map_err(failed)?;
         let keep = |frame: &[u8]| self.files.write(&file, frame).map_err(failed);
-        let crc = take(body, header.head.shard_id(), keep)?;
-        self.files.write(&file, &closing(crc)).map_err(failed)?;
-        self.files.sync_file(&file).map_err(failed)?;
+        let crc = trace::within_blocking(&spans::disk_write(sealed), || {
+            let crc = take(body, header.head.shard_id(), keep)?;
+            self.files.write(&file, &closing(crc)).map_err(failed)?;
+            Ok::<_, DiskError>(crc)
+        })?;
+        trace::within_blocking(&spans::disk_sync(), || self.files.sync_file(&file))
+            .map_err(failed)?;
 
         let _held = self.keys.hold([Key::Shard(*key)]);
         if self.index.has(Family::Shards, &shard_key(key))? {
@@ -107,12 +112,12 @@ impl Inner {
         if self.index.has(Family::Shards, &shard_key(key))? {
             return Ok(false);
         }
-        let appended = self.segments.append(&entry).map_err(failed)?;
+        let appending = spans::disk_write(header.length);
+        let appended = trace::within_blocking(&appending, || self.segments.append(&entry));
+        let appended = appended.map_err(failed)?;
         let home = Home::Segment { number: appended.number(), at: appended.at };
         let place = Place { home, sealed_at, length: header.length, crc };
-        let stored = self
-            .segments
-            .sync(&appended)
+        let stored = trace::within_blocking(&spans::disk_sync(), || self.segments.sync(&appended))
             .map_err(failed)
             .and_then(|()| self.insert(key, header, place));
         if stored.is_err() {

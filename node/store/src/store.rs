@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use defs_core::ids::NetworkId;
 use defs_core::message::ShardKey;
 use defs_core::port::{DiskError, Usage};
+use defs_telemetry::{spans, trace};
 use tokio::sync::Semaphore;
 
 use crate::config::Step;
@@ -66,8 +67,9 @@ impl Store {
         &self,
         work: impl FnOnce(&Inner) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
-        let inner = Arc::clone(&self.inner);
-        match tokio::task::spawn_blocking(move || work(&inner)).await {
+        let (inner, span) = (Arc::clone(&self.inner), tracing::Span::current());
+        let work = move || span.in_scope(|| work(&inner));
+        match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) => {
                 let what = "finish the work on the disk".into();
@@ -90,6 +92,11 @@ impl Inner {
     /// batch will be there after a restart can't be known.
     pub(crate) fn write_index(&self, batch: Batch<'_>) -> Result<(), DiskError> {
         let needed = batch.bytes();
+        let span = spans::disk_index(needed);
+        trace::within_blocking(&span, || self.write_batch(batch, needed))
+    }
+
+    fn write_batch(&self, batch: Batch<'_>, needed: u64) -> Result<(), DiskError> {
         let what = "write to the index";
         if let Err(error) = self.files.before(Step::Index) {
             if !crate::files::is_full(&error) {

@@ -76,7 +76,7 @@ fn malformed(response: &Response) -> &str {
 #[tokio::test(start_paused = true)]
 async fn requests_on_one_lane_are_answered_in_order() {
     let (mut lane, _tasks) = lane().await;
-    let request = framed(&encode_request(&read_records(), 0), false).unwrap();
+    let request = framed(&encode_request(&read_records(), 0, None), false).unwrap();
     lane.write_all(&[request.clone(), request].concat()).await.unwrap();
     assert_eq!(response(&mut lane).await, (Response::Done, false));
     assert_eq!(response(&mut lane).await, (Response::Done, false));
@@ -104,7 +104,7 @@ async fn a_message_over_the_bound_is_refused_before_it_is_read() {
 #[tokio::test(start_paused = true)]
 async fn a_request_of_another_family_is_refused() {
     let (mut lane, _tasks) = lane().await;
-    let request = framed(&encode_request(&Request::Table { from: 0 }, 0), false).unwrap();
+    let request = framed(&encode_request(&Request::Table { from: 0 }, 0, None), false).unwrap();
     lane.write_all(&request).await.unwrap();
     let (refused, is_last) = response(&mut lane).await;
     assert_eq!(malformed(&refused), "the request belongs on another protocol");
@@ -114,7 +114,7 @@ async fn a_request_of_another_family_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_the_service_leaves_unread_ends_the_lane_after_the_answer() {
     let (mut lane, _tasks) = lane().await;
-    let request = framed(&encode_request(&read_records(), 1 << 40), false).unwrap();
+    let request = framed(&encode_request(&read_records(), 1 << 40, None), false).unwrap();
     lane.write_all(&request).await.unwrap();
     lane.write_all(&[0; 200 << 10]).await.unwrap();
     let (refused, is_last) = response(&mut lane).await;
@@ -127,7 +127,7 @@ async fn a_body_that_the_service_leaves_unread_ends_the_lane_after_the_answer() 
 async fn a_body_that_claims_to_have_every_length_there_is_harms_nobody() {
     for length in [u64::MAX, u64::MAX - 1, 1 << 63, u64::from(u32::MAX)] {
         let (mut lane, _tasks) = lane().await;
-        let request = framed(&encode_request(&read_records(), length), false).unwrap();
+        let request = framed(&encode_request(&read_records(), length, None), false).unwrap();
         lane.write_all(&request).await.unwrap();
         let (refused, is_last) = response(&mut lane).await;
         assert!(matches!(refused, Response::Refused(Refusal { reason: Reason::Full, .. })));
@@ -153,7 +153,7 @@ async fn a_lane_ends_that_is_idle_or_stops_within_a_message() {
 #[tokio::test(start_paused = true)]
 async fn a_small_body_arrives_with_its_message() {
     let (mut lane, _tasks) = lane().await;
-    let mut request = framed(&encode_request(&read_records(), 3), false).unwrap();
+    let mut request = framed(&encode_request(&read_records(), 3, None), false).unwrap();
     request.extend_from_slice(&Bytes::from_static(b"abc"));
     lane.write_all(&request).await.unwrap();
     assert_eq!(response(&mut lane).await, (Response::Done, false));

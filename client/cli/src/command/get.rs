@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use defs_client::{FileRef, GetOptions, Got, Sink, Ticket};
+use defs_client::{FileRef, GetError, GetOptions, Got, Sink, Ticket};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ async fn everything(context: &Context, get: &Get, opened: &Opened) -> Result<()>
         .filter(|name| name.starts_with(&get.name))
         .collect();
     if names.is_empty() {
-        return Err(defs_client::GetError::UnknownName { name: get.name.clone() }.into());
+        return Err(GetError::UnknownName { name: get.name.clone() }.into());
     }
     let mut failed = Vec::new();
     for name in names {
@@ -96,12 +96,25 @@ async fn one(
     let options = GetOptions { range, watcher };
     let started = Instant::now();
     let (got, ()) = tokio::join!(opened.client.get(file, sink, options), shows);
+    count(context, &got, started);
     let got = got?;
     warn(context, &got);
     if !to_stdout {
         tell(context, &got, started);
     }
     Ok(())
+}
+
+fn count(context: &Context, got: &Result<Got, GetError>, started: Instant) {
+    let metrics = &context.metrics;
+    match got {
+        Ok(got) => {
+            metrics.got.one();
+            metrics.bytes_got.add(got.written);
+            metrics.get_took.took(started.elapsed());
+        }
+        Err(_) => metrics.failed.one(),
+    }
 }
 
 async fn length_of(opened: &Opened, text: &str) -> Result<u64> {

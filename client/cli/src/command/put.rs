@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use defs_client::{Put as Stored, PutOptions, Source};
+use defs_client::{Put as Stored, PutError, PutOptions, Source};
 use defs_core::manifest::NAME_MAX;
 use defs_core::mode::Wish;
 use futures::StreamExt as _;
@@ -97,8 +97,21 @@ impl Job<'_> {
         options.watcher = watcher;
         let started = Instant::now();
         let (stored, ()) = tokio::join!(self.opened.client.put(source, options), shows);
+        self.count(&stored, started);
         self.tell(&stored?, started);
         Ok(())
+    }
+
+    fn count(&self, stored: &Result<Stored, PutError>, started: Instant) {
+        let metrics = &self.context.metrics;
+        match stored {
+            Ok(stored) => {
+                metrics.put.one();
+                metrics.bytes_put.add(stored.length);
+                metrics.put_took.took(started.elapsed());
+            }
+            Err(_) => metrics.failed.one(),
+        }
     }
 
     fn tell(&self, stored: &Stored, started: Instant) {

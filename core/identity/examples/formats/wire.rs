@@ -11,6 +11,7 @@ use defs_core::message::{
     Rung, ShardKey, StoreShard, Table,
 };
 use defs_core::statement::{Commit, Signed, Tombstone};
+use defs_core::trace::{SpanId, TraceContext, TraceId};
 use defs_wire::{encode_gossip, encode_request, encode_response};
 use serde_json::{Value, json};
 
@@ -42,10 +43,28 @@ pub(crate) fn requests() -> Vec<Value> {
     all.map(|(request, body_length, message)| {
         json!({
             "message": with_length(body_length, message),
-            "encoded": hex(&encode_request(&request, body_length)),
+            "encoded": hex(&encode_request(&request, body_length, None)),
         })
     })
+    .chain([traced()])
     .collect()
+}
+
+/// Every request may say where it stands in a trace.
+fn traced() -> Value {
+    let trace = trace();
+    json!({
+        "message": { "ping": {}, "trace": hex(&trace.to_bytes()) },
+        "encoded": hex(&encode_request(&Request::Ping, 0, Some(trace))),
+    })
+}
+
+pub(crate) fn trace() -> TraceContext {
+    TraceContext {
+        trace: TraceId::new([0x77; 16]).expect("an id"),
+        span: SpanId::new([0x78; 8]).expect("an id"),
+        sampled: true,
+    }
 }
 
 fn with_length(body_length: u64, mut message: Value) -> Value {

@@ -24,6 +24,7 @@ use defs_core::receipt::{Kept, NodeSignature, Receipt, SignedReceipt};
 use defs_core::record::{Content, Record, RecordKey, RecordSet, SignedRecord};
 use defs_core::statement::{Commit, Lock, Operations, Session, Signed, Tombstone, Unlock};
 use defs_core::stripe::{CodecId, ShardHead, StripeDescriptor, Watched};
+use defs_core::trace::{SpanId, TraceContext, TraceId};
 use proptest::prelude::*;
 
 pub(crate) fn shard_key(stripe: u8, index: u8) -> ShardKey {
@@ -258,7 +259,18 @@ pub(crate) fn gossip() -> impl Strategy<Value = Gossip> {
         0 => Gossip::Card(Box::new(card(byte))),
         1 => Gossip::Pair(Box::new(pair_record(byte))),
         2 => Gossip::Moved(Box::new(repair::moved(byte))),
-        3 => Gossip::Wish(Box::new(repair::wish(byte, query))),
+        3 => Gossip::Wish {
+            wish: Box::new(repair::wish(byte, query)),
+            trace: (byte % 2 == 0).then(|| trace(byte)),
+        },
         _ => Gossip::Query { locator: Locator([byte; 32]), asker: NodeId([byte; 32]), query },
     })
+}
+
+pub(crate) fn trace(byte: u8) -> TraceContext {
+    TraceContext {
+        trace: TraceId::new([byte | 1; 16]).unwrap(),
+        span: SpanId::new([byte | 2; 8]).unwrap(),
+        sampled: byte < 128,
+    }
 }

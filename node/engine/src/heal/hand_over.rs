@@ -11,6 +11,7 @@ use defs_core::network::PairRecord;
 use defs_core::port::Clock;
 use defs_core::settings::Pairing;
 use defs_core::wish::Want;
+use defs_telemetry::{spans, trace};
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -101,7 +102,9 @@ impl<W: World> Engine<W> {
     async fn copy_for(&self, pair: &PairRecord) {
         let leaves = |node: &NodeId| self.yields_to(node, pair) == Some(self.me);
         let Some(stays) = pair.members.into_iter().find(|member| !leaves(member)) else { return };
-        match self.compare(pair, stays).await {
+        let trace = self.wishes.trace_step_of_heir(&self.me, &pair.pair);
+        let span = trace::following(trace, || spans::pair_copy(pair.pair));
+        match trace::within(span, self.compare(pair, stays)).await {
             Ok(brought) => {
                 tracing::info!(pair = %pair.pair, ?brought, "taken over before joining");
                 if brought == Brought::default() {

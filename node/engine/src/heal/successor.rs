@@ -19,6 +19,7 @@ use defs_pairing::planner::Candidate;
 use defs_pairing::replacement::{self, Substitute, Survivor};
 use defs_pairing::score::measured::Capacity;
 use defs_pairing::witness;
+use defs_telemetry::{spans, trace};
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -80,7 +81,9 @@ impl<W: World> Engine<W> {
         let is_leaving = self.wishes.want(&partner) == Some(Want::Drain)
             || self.yields_to(&partner, &own.record).is_some();
         let result = if health == Some(Health::Lost) || is_leaving {
-            self.replace(&own.record, partner).await
+            let trace = self.wishes.trace_step(&partner);
+            let span = trace::following(trace, || spans::pair_succeed(own.record.pair));
+            trace::within(span, self.replace(&own.record, partner)).await
         } else if health == Some(Health::Alive) {
             self.renew_witnesses(&own.record, partner).await
         } else {

@@ -15,7 +15,9 @@ use defs_core::message::{
 use defs_core::network::{Activity, PairRecord};
 use defs_core::port::{CallError, Change, Clock, Disk, Peers, Reply, ShardState, StateKey};
 use defs_core::statement::{Signed, Tombstone};
+use defs_telemetry::{spans, trace};
 use futures::StreamExt;
+use tracing::Span;
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -102,12 +104,21 @@ impl<W: World> Engine<W> {
     async fn compare_with_partner(&self) -> Result<(), Refusal> {
         let Some(own) = self.membership.own_pair().map(|own| own.record) else { return Ok(()) };
         let Some(partner) = own.partner_of(&self.me) else { return Ok(()) };
-        let brought = self.compare(&own, partner).await?;
+        let brought = trace::within(self.copying_span(&own), self.compare(&own, partner)).await?;
         if brought != Brought::default() {
             tracing::info!(pair = %own.pair, ?brought, "taken over from the partner");
         }
         self.end_sync(&own).await;
         Ok(())
+    }
+
+    /// In the trace of the wish that brought this node into the pair, while it is new in it.
+    fn copying_span(&self, own: &PairRecord) -> Span {
+        if !self.is_syncing() {
+            return Span::none();
+        }
+        let trace = self.wishes.trace_step_of_heir(&self.me, &own.pair);
+        trace::following(trace, || spans::pair_copy(own.pair))
     }
 
     async fn end_sync(&self, own: &PairRecord) {

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use defs_core::format::Format;
-use defs_core::ids::NodeId;
+use defs_core::ids::{NodeId, PairId};
 use defs_core::message::Gossip;
 use defs_core::network::PairRecord;
 use defs_core::port::{Change, Disk, DiskError, Publish, StateKey, Verdict};
 use defs_core::statement::Statement;
+use defs_core::trace::TraceContext;
 use defs_core::wish::{Forming, Place, SignedWish, Want};
 use defs_identity::verify_node;
 use defs_pairing::detector::Intent;
+use defs_telemetry::{spans, trace};
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -26,10 +28,30 @@ pub(crate) struct Wishes(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     known: BTreeMap<NodeId, SignedWish>,
+    /// In which trace those came that came in one; never more than are known.
+    traces: BTreeMap<NodeId, Followed>,
     /// Not on the disk yet.
     dirty: BTreeSet<NodeId>,
     /// Those that came in here: told again for who did not listen.
     mine: BTreeSet<NodeId>,
+}
+
+/// Steps that are noted in the trace of one wish: what is tried again and again doesn't fill
+/// it. An operator says a wish again, in a new trace, long before.
+const STEPS_MAX: u32 = 64;
+
+/// The trace that a wish came in.
+#[derive(Debug, Clone, Copy)]
+struct Followed {
+    trace: TraceContext,
+    steps_left: u32,
+}
+
+impl Followed {
+    fn step(&mut self) -> Option<TraceContext> {
+        self.steps_left = self.steps_left.checked_sub(1)?;
+        Some(self.trace)
+    }
 }
 
 impl Wishes {
@@ -40,6 +62,21 @@ impl Wishes {
     /// What is wanted of `node`.
     pub(crate) fn want(&self, node: &NodeId) -> Option<Want> {
         self.lock().known.get(node).map(|signed| signed.wish.want)
+    }
+
+    /// In which trace the wish for `node` came, for one step that follows from it.
+    pub(crate) fn trace_step(&self, node: &NodeId) -> Option<TraceContext> {
+        self.lock().traces.get_mut(node)?.step()
+    }
+
+    /// The same of the wish by which `heir` has or gets a place of `pair`.
+    pub(crate) fn trace_step_of_heir(&self, heir: &NodeId, pair: &PairId) -> Option<TraceContext> {
+        let mut state = self.lock();
+        let is_it = |signed: &SignedWish| {
+            signed.wish.want.place().is_some_and(|place| place.to == *heir && place.pair == *pair)
+        };
+        let leaver = *state.known.iter().find(|(_, signed)| is_it(signed))?.0;
+        state.traces.get_mut(&leaver)?.step()
     }
 
     /// All places that are to be given to others, and who has them.
@@ -72,7 +109,7 @@ impl Wishes {
     }
 
     /// Whether it is news. That a node is lost is not taken back.
-    fn learn(&self, signed: SignedWish) -> bool {
+    fn learn(&self, signed: SignedWish, trace: Option<TraceContext>) -> bool {
         let mut state = self.lock();
         let node = signed.wish.node;
         let is_news = match state.known.get(&node) {
@@ -84,6 +121,14 @@ impl Wishes {
         if is_news {
             state.known.insert(node, signed);
             state.dirty.insert(node);
+            match trace {
+                Some(trace) => {
+                    state.traces.insert(node, Followed { trace, steps_left: STEPS_MAX });
+                }
+                None => {
+                    state.traces.remove(&node);
+                }
+            }
         }
         is_news
     }
@@ -103,7 +148,7 @@ impl<W: World> Engine<W> {
         let stored = self.disk.scan(StateKey(b"wish/".to_vec()), WISHES_MAX).await?;
         for (_, bytes) in stored {
             if let Ok(signed) = SignedWish::decode(&bytes) {
-                self.wishes.learn(signed);
+                self.wishes.learn(signed, None);
             }
         }
         self.wishes.lock().dirty.clear();
@@ -122,18 +167,19 @@ impl<W: World> Engine<W> {
         if !self.is_genuine_wish(&signed) {
             return false;
         }
-        self.wishes.learn(signed);
+        let _span = spans::wish_take(signed.wish.want).entered();
+        self.wishes.learn(signed, trace::current());
         self.wishes.lock().mine.insert(signed.wish.node);
         self.tell_wishes();
         self.greet.notify_one();
         true
     }
 
-    pub(crate) fn hear_wish(&self, signed: SignedWish) -> Verdict {
+    pub(crate) fn hear_wish(&self, signed: SignedWish, trace: Option<TraceContext>) -> Verdict {
         if !self.is_genuine_wish(&signed) {
             return Verdict::Reject;
         }
-        if !self.wishes.learn(signed) {
+        if !self.wishes.learn(signed, trace) {
             return Verdict::Ignore;
         }
         if signed.wish.node == self.me {
@@ -146,10 +192,12 @@ impl<W: World> Engine<W> {
     pub(crate) fn tell_wishes(&self) {
         let mine: Vec<_> = {
             let state = self.wishes.lock();
-            state.mine.iter().filter_map(|node| state.known.get(node).copied()).collect()
+            let trace = |node| state.traces.get(node).map(|followed| followed.trace);
+            let told = |node| Some((*state.known.get(node)?, trace(node)));
+            state.mine.iter().filter_map(told).collect()
         };
-        for signed in mine {
-            self.peers.publish(Gossip::Wish(Box::new(signed)));
+        for (signed, trace) in mine {
+            self.peers.publish(Gossip::Wish { wish: Box::new(signed), trace });
         }
     }
 

@@ -179,12 +179,17 @@ fn proof() -> Answer {
     (Response::Proof(proof), 0, json!({ "proof": proof.full() }))
 }
 
-pub(super) fn gossip() -> [(Gossip, Value); 2] {
+pub(super) fn gossip() -> [(Gossip, Value); 3] {
     let notes = moved_notes();
     let wish = Wish { node: node(WITNESSES[0]), want: Want::Drain, sequence: 1_800_000_000_000 };
     let wish =
         SignedWish { wish, signature: by_node(INVITE, &wish.statement(&network())).signature };
-    let told = [json!({ "moved": hex(&notes.encode()) }), json!({ "wish": hex(&wish.encode()) })];
-    let [moved, wished] = told;
-    [(Gossip::Moved(Box::new(notes)), moved), (Gossip::Wish(Box::new(wish)), wished)]
+    let (moved, wished) = (hex(&notes.encode()), hex(&wish.encode()));
+    let (trace, wish) = (super::trace(), Box::new(wish));
+    let in_trace = json!({ "wish": wished, "trace": hex(&trace.to_bytes()) });
+    [
+        (Gossip::Moved(Box::new(notes)), json!({ "moved": moved })),
+        (Gossip::Wish { wish: wish.clone(), trace: None }, json!({ "wish": wished })),
+        (Gossip::Wish { wish, trace: Some(trace) }, in_trace),
+    ]
 }
