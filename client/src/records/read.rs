@@ -115,6 +115,14 @@ pub(crate) struct Found {
     pub(crate) lookup: Lookup,
 }
 
+/// What a node said that looked for a record.
+#[derive(Debug, Clone, Copy)]
+struct Located {
+    rung: Rung,
+    /// Whether it named a pair.
+    is_named: bool,
+}
+
 /// What pairs have answered so far.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
@@ -182,9 +190,17 @@ impl<W: World> Nodes<W> {
         if let Some(found) = self.settle(sought, FoundBy::Hints, &mut answers).await? {
             return Ok(found);
         }
-        let rung = self.locate(sought, &mut answers).await?;
-        if let Some(found) = self.settle(sought, FoundBy::Located(rung), &mut answers).await? {
-            return Ok(found);
+        for _ in 0..2 {
+            let located = self.locate(sought, &mut answers).await?;
+            let by = FoundBy::Located(located.rung);
+            if let Some(found) = self.settle(sought, by, &mut answers).await? {
+                return Ok(found);
+            }
+            // What was named may be a hint at a pair that has just died: who asks again
+            // gets everybody's answers.
+            if !located.is_named {
+                break;
+            }
         }
         if answers.is_refused_as_foreign() {
             return Err(ReadRecordError::NotYours { file });
@@ -334,7 +350,7 @@ impl<W: World> Nodes<W> {
         &self,
         sought: Sought<'_>,
         answers: &mut Answers,
-    ) -> Result<Rung, ReadRecordError> {
+    ) -> Result<Located, ReadRecordError> {
         let file = sought.key.file;
         let locator = file_locator(&self.links.network(), &file);
         let nodes = self.locators().await;
@@ -345,13 +361,14 @@ impl<W: World> Nodes<W> {
                 continue;
             };
             answers.count(located.messages, located.round_trips);
+            let (rung, is_named) = (located.rung, !located.pairs.is_empty());
             let new: Vec<_> =
                 located.pairs.into_iter().filter(|pair| !answers.is_asked(pair)).collect();
             if !new.is_empty() {
                 self.ask_pairs(sought, &new, 1, answers).await?;
             }
-            return Ok(located.rung);
+            return Ok(Located { rung, is_named });
         }
-        Ok(Rung::Nowhere)
+        Ok(Located { rung: Rung::Nowhere, is_named: false })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use defs_core::ids::PairId;
+
 /// The rules that a node can break.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
@@ -33,6 +35,9 @@ pub(crate) struct Faults {
     pub(crate) mute_writes: bool,
     /// Says that a look-up took as many messages and round trips as numbers go.
     pub(crate) boasts: bool,
+    /// The only pair that it names to whoever looks for something first; who asks again is
+    /// told of all.
+    pub(crate) stale_hint: Option<PairId>,
     /// Says that it holds nothing.
     pub(crate) forgets: bool,
     /// Each answer takes so long.

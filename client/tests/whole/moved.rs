@@ -2,10 +2,11 @@
 
 use defs_client::FileRef;
 use defs_core::ids::PairId;
+use defs_core::mode::Mode;
 
 use crate::cluster::{Cluster, TestClient, content};
 use crate::damage::{SLICE, put_four_two};
-use crate::round_trips::get_into;
+use crate::round_trips::{get_into, put};
 
 /// Pairs that the manifest names for the first slice.
 async fn named(client: &TestClient) -> Vec<PairId> {
@@ -56,4 +57,27 @@ async fn a_manifest_whose_shards_are_where_they_were_is_not_written_again() {
     let (_, back) = get_into(&client, "a", home.path()).await.unwrap();
     assert!(back == bytes);
     assert_eq!(cluster.calls_of("write records"), writes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_found_though_the_first_one_asked_names_a_pair_that_has_just_died() {
+    let cluster = Cluster::new(6);
+    let home = tempfile::tempdir().unwrap();
+    let client = cluster.client(home.path()).await;
+    let bytes = content(100, 1);
+    put(&client, "a", &bytes, Mode::Auto).await;
+    // Every pair that was told to hold the manifest dies, and others stand in for them.
+    let set: Vec<_> = (0..6).filter(|pair| !cluster.node(*pair, 0).records().is_empty()).collect();
+    let others = (0..6).filter(|pair| !set.contains(pair));
+    for (lost, stands_in) in set.iter().zip(others) {
+        for member in 0..2 {
+            cluster.node(stands_in, member).set_records(cluster.node(*lost, member).records());
+        }
+    }
+    for lost in &set {
+        cluster.break_pair(*lost, |faults| faults.down = true);
+    }
+    cluster.break_all(|faults| faults.stale_hint = Some(cluster.pairs[set[0]].pair));
+    let (_, back) = get_into(&client, "a", home.path()).await.unwrap();
+    assert!(back == bytes);
 }

@@ -10,7 +10,7 @@ use defs_crds::reason::{ConditionType, Reason};
 use defs_crds::{DefsCluster, DefsNode, DefsPair};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, EvictParams, ListParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -311,6 +311,17 @@ impl<'a> Network<'a> {
         let pod = self.pod(node).await?;
         self.namespace.api::<Pod>().delete(node, &DeleteParams::default()).await?;
         Ok(pod)
+    }
+
+    /// Asks for a node's pod to go, as a drain does. None if its budget doesn't let it.
+    pub async fn evict(&self, node: &str) -> Result<Option<Pod>> {
+        let pod = self.pod(node).await?;
+        let evicted = self.namespace.api::<Pod>().evict(node, &EvictParams::default()).await;
+        match evicted {
+            Ok(_) => Ok(Some(pod)),
+            Err(kube::Error::Api(status)) if status.code == 429 => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits until a node has another pod than `before`, which is ready.

@@ -51,9 +51,10 @@ impl Load {
     /// What leaves two cores time for a Kubernetes.
     pub const USUAL: Self = Self {
         small_every: Duration::from_millis(250),
-        large_every: Duration::from_secs(3),
+        large_every: Duration::from_secs(4),
         readers: 2,
-        most: [400, 40],
+        // As much as the longest case can write: what is written is copied at each repair.
+        most: [1800, 120],
     };
 
     /// Between two reads of one reader.

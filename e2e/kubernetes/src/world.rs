@@ -29,8 +29,10 @@ impl World {
         let provider = Provider::of(&args);
         let path = provider.kubeconfig().await.context("is there a cluster? e2e/run makes one")?;
         let kubeconfig = Kubeconfig::read_from(&path)?;
-        let config =
+        let mut config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        // Else an eviction that is refused for now would be tried on and on.
+        config.default_retry = false;
         let client = Client::try_from(config)?;
         if let Err(error) = client.apiserver_version().await {
             bail!("the cluster {} does not answer: {error}", args.cluster);

@@ -136,7 +136,10 @@ fn judge(leases: &[Lease], now: Timestamp) -> Leader {
     };
     let Some(lease) = leases.iter().max_by_key(heard) else { return Leader::Never };
     let namespace = lease.namespace().unwrap_or_default();
-    let since = heard(&lease);
+    // Whoever gives a Lease back takes its times out of it: then the time of that counts.
+    let given_back =
+        || lease.managed_fields().iter().filter_map(|it| Some(it.time.as_ref()?.0)).max();
+    let since = heard(&lease).or_else(given_back);
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let lasts = u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0);
@@ -152,6 +155,8 @@ fn judge(leases: &[Lease], now: Timestamp) -> Leader {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -184,6 +189,11 @@ mod tests {
         let silent = Leader::Silent { namespace: "a".to_owned(), since: Some(at(0)) };
         assert_eq!(judge(&[lease("a", "pod-1", 0)], at(31)), silent);
         assert_eq!(judge(&[lease("a", "", 0)], at(1)), silent);
+        let mut given_back = lease("a", "", 0);
+        given_back.spec.as_mut().unwrap().renew_time = None;
+        let time = ManagedFieldsEntry { time: Some(Time(at(0))), ..Default::default() };
+        given_back.metadata.managed_fields = Some(vec![time]);
+        assert_eq!(judge(&[given_back], at(1)), silent);
         assert_eq!(
             silent.line(at(300)),
             "no operator leads since 2027-01-15 08:00:00 UTC (5 min) in namespace a: what follows \

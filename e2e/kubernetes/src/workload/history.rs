@@ -163,7 +163,11 @@ impl std::fmt::Display for History {
             "{small} small and {large} large objects written, {} writes refused, {} reads, the \
              slowest {slowest:.2?}, {} tries failed",
             self.refusals, self.reads, self.failures
-        )
+        )?;
+        match &self.last_failure {
+            Some(failure) => write!(out, ", the last: {failure}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -205,7 +209,7 @@ mod tests {
         assert_eq!(
             good.to_string(),
             "1 small and 1 large objects written, 0 writes refused, 2 reads, the slowest 2.00s, 1 \
-             tries failed"
+             tries failed, the last: small-1 at 3.0s: gone"
         );
     }
 

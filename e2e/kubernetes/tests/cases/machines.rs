@@ -148,7 +148,7 @@ async fn is_degraded(network: &Network<'_>, pair: &str) -> Result<()> {
 async fn a_pod_stuck_on_a_dead_machine_stays_the_only_one_until_a_person_speaks() -> Result<()> {
     with_namespace("stuck", async |ns| {
         // So long is nobody replaced unless the machine is declared to be gone.
-        let late = json!({"replicas": 6, "minSpares": 2, "failover": {"replaceAfter": "1h"}});
+        let late = json!({"replicas": 6, "minSpares": 2, "failover": {"replaceAfter": "5m"}});
         let network = Network::ready(ns, "demo", late).await?;
         let victim = network.replaceable().await?;
         let machines = ns.world().machines();

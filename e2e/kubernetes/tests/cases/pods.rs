@@ -1,7 +1,7 @@
 //! Pods that end: the other member serves at once, and the pair is whole again soon.
 
-use anyhow::{Context as _, Result};
-use defs_e2e_kubernetes::{Network, Workload, seconds, with_namespace};
+use anyhow::{Context as _, Result, ensure};
+use defs_e2e_kubernetes::{Network, Workload, eventually, seconds, with_namespace};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -88,6 +88,34 @@ async fn a_deleted_pod_says_so_first_and_nobody_notices() -> Result<()> {
         workload.so_far().no_read_failed_since(&before)?;
         // The pair takes nothing new meanwhile, and the others do.
         workload.so_far().no_write_was_refused_since(&before)?;
+        let history = workload.finish().await?;
+        ns.figure("history", history)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_eviction_waits_until_the_last_one_is_back() -> Result<()> {
+    with_namespace("evict", async |ns| {
+        let network = Network::ready(ns, "demo", json!({})).await?;
+        let workload = Workload::start(&network).await?;
+        workload.has_written([20, 3], seconds(90)).await?;
+        let pairings = network.pairings().await?;
+        let [first, second, ..] = &pairings[..] else { anyhow::bail!("{pairings:?}") };
+        let before = workload.so_far();
+        let evicted = eventually("one may be evicted", seconds(30), async || {
+            network.evict(&first.primary).await?.context("it was refused")
+        })
+        .await?;
+        let other = network.evict(&second.primary).await?;
+        ensure!(other.is_none(), "two were evicted at once");
+        network.is_back(&evicted).await?;
+        eventually("the next may be evicted", seconds(60), async || {
+            network.evict(&second.primary).await?.context("it is still refused")
+        })
+        .await?;
+        network.is_healthy(&second.name, seconds(120)).await?;
+        workload.so_far().no_read_failed_since(&before)?;
         let history = workload.finish().await?;
         ns.figure("history", history)
     })

@@ -53,10 +53,12 @@ async fn replace(
 fn replaced(seen: &Seen, node: &DefsNode, undo: bool) -> String {
     let name = node.name_any();
     if undo {
-        return format!("{name} stays; what has begun already goes on to its end");
+        return format!("{name} may stay; what has begun already goes on to its end");
     }
     let Some(pair) = seen.pair_with(node) else {
-        return format!("{name} is in no pair: it gets into none");
+        return format!(
+            "{name} is in no pair, so nobody takes its place: it gets into none either"
+        );
     };
     format!(
         "another node takes the place of {name} in {}, as soon as one is free; {name} hands over \

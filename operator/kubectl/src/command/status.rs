@@ -20,9 +20,6 @@ use crate::seen::{Seen, see};
 /// Nodes with the same trouble that are named; of more, their number says it.
 const NAMED_MAX: usize = 6;
 
-/// Characters of a message within a list; `why` has the whole.
-const MESSAGE_MAX: usize = 300;
-
 pub(super) async fn run(access: &Access, cluster: Option<&str>, say: Say) -> Result<()> {
     let seen = see(access).await?;
     let clusters = seen.clusters_named(cluster)?;
@@ -136,7 +133,8 @@ pub(super) fn remarks(seen: &Seen, cluster: &DefsCluster) -> Vec<String> {
         remarks.push("! the operator has not looked at the last change of the spec yet".to_owned());
     }
     let amiss = conditions::amiss(&status.conditions);
-    remarks.extend(amiss.iter().map(|it| format!("! {}", conditions::line(it, seen.now))));
+    let told = conditions::lines(&amiss, seen.now, conditions::shortened);
+    remarks.extend(told.into_iter().map(|it| format!("! {it}")));
     remarks.extend(silent_nodes(seen, cluster).into_iter().map(|it| format!("! {it}")));
     for pair in seen.pairs_of(cluster) {
         let migration = pair.status.as_ref().and_then(|status| status.migration.as_ref());
@@ -171,12 +169,12 @@ fn one_reason(nodes: &[(&DefsNode, &Condition)]) -> String {
         more => format!(" and {more} more"),
     };
     let Some((_, first)) = nodes.first() else { return String::new() };
-    format!("{}{more}: {}: {}", names.join(", "), first.reason, shortened(&first.message))
-}
-
-fn shortened(message: &str) -> String {
-    let short: String = message.chars().take(MESSAGE_MAX).collect();
-    if short.len() < message.len() { format!("{short}…") } else { short }
+    format!(
+        "{}{more}: {}: {}",
+        names.join(", "),
+        first.reason,
+        conditions::shortened(&first.message)
+    )
 }
 
 /// For programs.
@@ -318,7 +316,7 @@ mod tests {
         let expected = format!(
             "demo-0, demo-1, demo-2, demo-3, demo-4, demo-5 and 3 more: ImageNotPulled: It can't \
              be pulled. {}…",
-            "x".repeat(280)
+            "x".repeat(180)
         );
         assert_eq!(lines, [expected]);
     }

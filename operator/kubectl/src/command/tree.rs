@@ -109,14 +109,14 @@ fn member(seen: &Seen, pair: &DefsPair, name: &str) -> Line {
 
 /// The place of a node in its pair, as people call it.
 pub(super) fn role(pair: &DefsPair, name: &str) -> String {
-    let Some(status) = &pair.status else { return UNKNOWN.to_owned() };
+    let status = pair.status.clone().unwrap_or_default();
     let is = |place: &Option<String>| place.as_deref() == Some(name);
     let comes = status.migration.as_ref().is_some_and(|it| it.to == name);
     match (is(&status.primary), is(&status.mirror), comes) {
         (true, _, _) => word(Role::Primary),
         (_, true, _) => word(Role::Mirror),
         (_, _, true) => "comes",
-        _ => UNKNOWN,
+        _ => "member",
     }
     .to_owned()
 }

@@ -15,6 +15,7 @@ use super::Bench;
 use super::steps::Looked;
 use crate::args;
 use crate::conditions;
+use crate::figures::counted;
 use crate::seen::{Seen, see_objects};
 
 /// Who made it: one that was left behind is taken away by the next check.
@@ -85,14 +86,14 @@ fn readiness(seen: &Seen, name: &str) -> Looked<()> {
     if is_new && ready.is_some_and(|it| it.status == "True") {
         return Looked::Done(());
     }
-    // Without ages: it is told again when something else is so.
+    // Without ages, and without what the nodes say below: it is told again when something changes.
     let mut parts = vec![format!(
         "{} of {} nodes ready, pairs: {}",
         status.ready,
         cluster.spec.replicas,
         status::pairs(cluster, status)
     )];
-    parts.extend(ready.map(|it| format!("{}: {}", it.reason, it.message)));
+    parts.extend(ready.map(|it| format!("{}: {}", it.reason, conditions::sentence(it))));
     parts.extend(status::silent_nodes(seen, cluster));
     Looked::Waits(parts.join("; "))
 }
@@ -109,7 +110,10 @@ pub(super) async fn remove(bench: &Bench<'_>, name: &str) -> Result<()> {
         Ok(match (there, pods.len()) {
             (None, 0) => Looked::Done(()),
             (Some(_), 0) => Looked::Waits(format!("DefsCluster {name} is being deleted")),
-            (_, pods) => Looked::Waits(format!("{pods} pods of DefsCluster {name} end")),
+            (_, pods) => {
+                let pods = counted(pods as u64, "pod");
+                Looked::Waits(format!("{pods} of DefsCluster {name} still there"))
+            }
         })
     };
     bench.steps.until(bench.limit, look).await
@@ -171,7 +175,7 @@ mod tests {
         assert_eq!(
             waits,
             "4 of 5 nodes ready, pairs: 1 healthy, 1 degraded; MemberAway: One member of a pair is \
-             away; the other serves reads. Not heard: demo-3.; demo-3: NodeSuspected: A node didn't \
+             away; the other serves reads.; demo-3: NodeSuspected: A node didn't \
              answer for a while; its partner serves. no connection"
         );
     }

@@ -45,7 +45,7 @@ fn state(seen: &Seen, cluster: &DefsCluster) -> Vec<String> {
         format!("without losing data may vanish now: {}", status::may_vanish(status)),
     ];
     let amiss = conditions::amiss(&status.conditions);
-    lines.extend(amiss.iter().map(|it| conditions::line(it, seen.now)));
+    lines.extend(conditions::lines(&amiss, seen.now, ToOwned::to_owned));
     lines.extend(status::silent_nodes(seen, cluster));
     lines
 }

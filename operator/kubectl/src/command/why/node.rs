@@ -1,18 +1,21 @@
 //! Why a node is as it is, also as its pod and its volume say it: they are there when no operator
 //! is.
 
-use defs_crds::DefsNode;
 use defs_crds::node::status::NodeState;
+use defs_crds::pair::status::PairPhase;
+use defs_crds::{DefsNode, DefsPair};
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt;
 
+use super::super::pair::phase;
 use super::super::tree::role;
 use super::{Explanation, outlook};
 use crate::access::Access;
 use crate::api::{ApiError, Kind};
 use crate::conditions;
 use crate::events::About;
-use crate::figures::{UNKNOWN, age, moment};
+use crate::figures::{UNKNOWN, moment, seconds_since, span};
 use crate::seen::Seen;
 
 /// What a node is made of.
@@ -80,7 +83,6 @@ fn title(seen: &Seen, node: &DefsNode) -> String {
         || "in no pair".to_owned(),
         |pair| match role(pair, &name).as_str() {
             "comes" => format!("on its way into {}", pair.name_any()),
-            UNKNOWN => format!("a member of {}", pair.name_any()),
             role => format!("{role} of {}", pair.name_any()),
         },
     );
@@ -93,7 +95,7 @@ fn state(seen: &Seen, node: &DefsNode, parts: &Parts) -> Vec<String> {
         None => lines.push("no operator has looked at it yet".to_owned()),
         Some(status) => {
             let amiss = conditions::amiss(&status.conditions);
-            lines.extend(amiss.iter().map(|it| conditions::line(it, seen.now)));
+            lines.extend(conditions::lines(&amiss, seen.now, ToOwned::to_owned));
         }
     }
     lines.push(match &parts.pod {
@@ -116,13 +118,7 @@ fn of_pod(seen: &Seen, pod: &Pod) -> String {
     let machine = machine.map_or_else(|| "no machine yet".to_owned(), |it| format!("machine {it}"));
     let phase = status.phase.unwrap_or_else(|| UNKNOWN.to_owned());
     let mut parts = vec![format!("pod {name} on {machine} is {phase}")];
-    if pod.metadata.deletion_timestamp.is_some() {
-        let since = age(pod.metadata.deletion_timestamp.as_ref(), seen.now);
-        parts.push(format!(
-            "and Terminating since {since}: it is gone once its kubelet, or the deletion of its \
-             machine, says so"
-        ));
-    }
+    parts.extend(terminating(seen, pod));
     let conditions = status.conditions.unwrap_or_default();
     let ready = conditions.iter().find(|it| it.type_ == "Ready");
     parts.push(match ready.map(|it| it.status.as_str()) {
@@ -136,6 +132,18 @@ fn of_pod(seen: &Seen, pod: &Pod) -> String {
     let containers = status.container_statuses.unwrap_or_default();
     parts.extend(containers.iter().flat_map(of_container));
     parts.join(", ")
+}
+
+/// Since when it is to end. The object says until when it may take.
+fn terminating(seen: &Seen, pod: &Pod) -> Option<String> {
+    let until = pod.metadata.deletion_timestamp.as_ref()?.0;
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+    let since = until.checked_sub(SignedDuration::from_secs(grace)).unwrap_or(until);
+    let lasts = span(seconds_since(since, seen.now));
+    Some(format!(
+        "Terminating for {lasts} (it is gone once its kubelet says so, or its machine is deleted or \
+         tainted out-of-service)"
+    ))
 }
 
 fn of_container(container: &ContainerStatus) -> Vec<String> {
@@ -175,13 +183,25 @@ fn outlook(seen: &Seen, node: &DefsNode) -> Vec<String> {
         cluster.map(|cluster| outlook::held_up(seen, cluster)).unwrap_or_default();
     lines.extend(outlook::of_member(seen, node));
     if lines.is_empty() {
-        let state = node.status.as_ref().and_then(|status| status.state);
-        lines.push(match state {
-            Some(NodeState::Serving) => "nothing: everything is as asked".to_owned(),
-            _ => "the operator waits for what stands above".to_owned(),
-        });
+        lines.push(of_the_rest(seen, node));
     }
     lines
+}
+
+/// Where nothing is to be done about the node itself.
+fn of_the_rest(seen: &Seen, node: &DefsNode) -> String {
+    let is_healthy = |pair: &&DefsPair| {
+        pair.status.as_ref().is_some_and(|status| status.phase == Some(PairPhase::Healthy))
+    };
+    let pair = seen.pair_with(node);
+    if let Some(pair) = pair.filter(|pair| !is_healthy(pair)) {
+        let name = pair.name_any();
+        return format!("{name} is {}: kubectl defs why pair/{name}", phase(pair));
+    }
+    match node.status.as_ref().and_then(|status| status.state) {
+        Some(NodeState::Serving) => "nothing: everything is as asked".to_owned(),
+        _ => "the operator waits for what stands above".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -248,12 +268,19 @@ mod tests {
     #[test]
     fn a_pod_on_a_dead_machine_is_terminating_until_somebody_says_that_it_is_gone() {
         let seen = example::without_demo_3();
-        let deleted = json!({ "deletionTimestamp": "2026-05-05T11:50:00Z" });
+        let deleted = json!({
+            "deletionTimestamp": "2026-05-05T12:00:20Z", "deletionGracePeriodSeconds": 30,
+        });
         let Found::There(pod) = pod(json!({}), deleted) else { panic!() };
-        assert!(
-            of_pod(&seen, &pod).contains("Terminating since 10 min"),
-            "{}",
-            of_pod(&seen, &pod)
+        assert!(of_pod(&seen, &pod).contains("Terminating for 10 s"), "{}", of_pod(&seen, &pod));
+    }
+
+    #[test]
+    fn one_that_serves_in_a_pair_that_is_not_whole_leads_there() {
+        let seen = example::without_demo_3();
+        assert_eq!(
+            outlook(&seen, &seen.nodes[2]),
+            ["demo-pair-1 is Degraded: kubectl defs why pair/demo-pair-1"]
         );
     }
 

@@ -78,7 +78,12 @@ fn of_unpaired(node: &DefsNode) -> Vec<String> {
         Some(NodeState::Down | NodeState::Suspect) => {
             vec!["it is in no pair, so nobody takes its place; its pod is made anew".to_owned()]
         }
-        Some(NodeState::Spare) => {
+        Some(NodeState::Drained) => vec![format!(
+            "it holds nothing any more and gets into no pair; `kubectl defs node replace {} --undo` \
+             makes it a spare",
+            node.name_any()
+        )],
+        Some(NodeState::Spare) if !node.spec.replace.requested => {
             vec!["it waits to take the place of a node that is lost, or for a partner".to_owned()]
         }
         _ => a_persons_word(node),
@@ -213,6 +218,19 @@ mod tests {
         assert!(of_member(&seen, &seen.nodes[3])[0].starts_with("a person asked for another"));
         seen.nodes[3].spec.replace.acknowledge_lost = Some("3".repeat(64));
         assert!(of_member(&seen, &seen.nodes[3])[0].starts_with("a person has given up"));
+    }
+
+    #[test]
+    fn a_node_in_no_pair_waits_or_is_done() {
+        let state = |state: &str| {
+            let mut seen = example::healthy();
+            seen.nodes[4] = example::node(4, &json!({}), &json!({ "state": state }));
+            of_member(&seen, &seen.nodes[4]).concat()
+        };
+        assert!(state("Spare").starts_with("it waits to take the place"));
+        assert!(state("Drained").contains("`kubectl defs node replace demo-4 --undo`"));
+        assert!(state("Down").starts_with("it is in no pair, so nobody takes its place"));
+        assert_eq!(state("Joining"), "");
     }
 
     #[test]

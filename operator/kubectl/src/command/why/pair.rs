@@ -17,6 +17,9 @@ use crate::seen::{Seen, members};
 /// Past epochs that are told; `pair show` has all.
 const HISTORY_TOLD: usize = 3;
 
+/// What was seen last of each member; `node show` has all.
+const EVIDENCE_TOLD: usize = 3;
+
 /// The pair itself, and its members with their pods.
 pub(super) fn about(pair: &DefsPair) -> Vec<About> {
     let mut about = vec![About::new("DefsPair", pair.name_any())];
@@ -61,9 +64,10 @@ fn state(seen: &Seen, pair: &DefsPair) -> Vec<String> {
         let pending = sync.pending;
         lines.push(match sync.state {
             SyncState::InSync => "both hold the same".to_owned(),
-            SyncState::CatchingUp => {
+            SyncState::CatchingUp if pending > 0 => {
                 format!("the mirror gets what it lacks ({pending} shards and records)")
             }
+            SyncState::CatchingUp => "the mirror gets what it lacks".to_owned(),
             SyncState::Behind => {
                 format!(
                     "one lacks what the other has ({pending} shards and records), and gets nothing"
@@ -76,7 +80,7 @@ fn state(seen: &Seen, pair: &DefsPair) -> Vec<String> {
         lines.push("a person has chosen its members: the planner leaves them".to_owned());
     }
     let amiss = conditions::amiss(&status.conditions);
-    lines.extend(amiss.iter().map(|it| conditions::line(it, seen.now)));
+    lines.extend(conditions::lines(&amiss, seen.now, ToOwned::to_owned));
     lines
 }
 
@@ -85,7 +89,7 @@ fn evidence(seen: &Seen, pair: &DefsPair) -> Vec<String> {
     for name in members(pair) {
         let node = seen.node(pair.namespace().as_deref(), &name);
         let evidence = node.and_then(|node| node.status.as_ref()).map(|status| &status.evidence);
-        for it in evidence.into_iter().flatten() {
+        for it in evidence.into_iter().flatten().take(EVIDENCE_TOLD) {
             lines.push(format!("{}  {} of {name}: {}", moment(it.at.0), it.who, it.what));
         }
     }
