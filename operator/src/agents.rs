@@ -13,7 +13,9 @@ use defs_core::reading::{READINGS_MAX, Reading};
 use defs_core::statement::Statement;
 use defs_core::wish::{SignedWish, Want, Wish};
 use defs_crds::cluster::status::bucket;
-use defs_launch::SystemClock;
+use defs_launch::{SystemClock, carry};
+use defs_telemetry::label::Controller;
+use defs_telemetry::{OperatorMetrics, spans, trace};
 use defs_wire::admin as pb;
 use defs_wire::admin::admin_client::AdminClient;
 use defs_wire::admin::enrolment_client::EnrolmentClient;
@@ -128,6 +130,7 @@ struct Shared {
     began: Instant,
     tasks: TaskTracker,
     stop: CancellationToken,
+    metrics: OperatorMetrics,
     agents: Mutex<BTreeMap<AgentKey, Agent>>,
     nodes: mpsc::Sender<ObjectRef<DefsNode>>,
     clusters: mpsc::Sender<ObjectRef<DefsCluster>>,
@@ -143,14 +146,18 @@ pub(crate) struct News {
 }
 
 impl Agents {
-    pub(crate) fn new(tasks: &TaskTracker, stop: &CancellationToken) -> (Self, News) {
+    pub(crate) fn new(
+        metrics: &OperatorMetrics,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> (Self, News) {
         let (nodes, node_news) = mpsc::channel(NEWS_MAX);
         let (clusters, cluster_news) = mpsc::channel(NEWS_MAX);
         let (members, member_news) = mpsc::channel(NEWS_MAX);
         let (tasks, stop) = (tasks.clone(), stop.clone());
         let began = Instant::now();
-        let agents = Mutex::default();
-        let shared = Shared { began, tasks, stop, agents, nodes, clusters, members };
+        let (metrics, agents) = (metrics.clone(), Mutex::default());
+        let shared = Shared { began, tasks, stop, metrics, agents, nodes, clusters, members };
         let news = News { nodes: node_news, clusters: cluster_news, members: member_news };
         (Self(Arc::new(shared)), news)
     }
@@ -194,19 +201,23 @@ impl Agents {
 
     /// Closes the connection to a node that has no pod now; what it said last stays known.
     pub(crate) fn lose(&self, key: &AgentKey, why: &str) {
-        if let Some(agent) = self.lock().get_mut(key) {
+        let mut agents = self.lock();
+        if let Some(agent) = agents.get_mut(key) {
             agent.stop.cancel();
             agent.target.address = String::new();
             agent.known.problem = Some(why.to_owned());
             agent.channel = None;
         }
+        self.count(&agents);
     }
 
     /// Forgets a node.
     pub(crate) fn forget(&self, key: &AgentKey) {
-        if let Some(agent) = self.lock().remove(key) {
+        let mut agents = self.lock();
+        if let Some(agent) = agents.remove(key) {
             agent.stop.cancel();
         }
+        self.count(&agents);
     }
 
     /// What is known of a node.
@@ -233,17 +244,30 @@ impl Agents {
             let theirs = agents.iter().filter(|(key, agent)| {
                 key.namespace == namespace && key.cluster == cluster && agent.known.is_heard(now)
             });
-            theirs.filter_map(|(_, agent)| agent.channel.clone()).take(TOLD).collect()
+            let open =
+                theirs.filter_map(|(key, agent)| Some((key.node.clone(), agent.channel.clone()?)));
+            open.take(TOLD).collect()
         };
-        let telling = channels.into_iter().map(|channel| {
+        let telling = channels.into_iter().map(|(name, channel)| {
             let request = request.clone();
-            async move {
-                let mut admin = AdminClient::new(channel);
-                let told = timeout(CALL_WITHIN, admin.take_wish(request)).await;
-                matches!(told, Ok(Ok(_)))
-            }
+            let span = spans::node_call("take_wish", &name);
+            trace::within(span, async move {
+                let mut admin = AdminClient::with_interceptor(channel, carry);
+                match timeout(CALL_WITHIN, admin.take_wish(request)).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(_)) | Err(_) => Err(()),
+                }
+            })
         });
-        let taken = futures::future::join_all(telling).await.into_iter().filter(|it| *it).count();
+        let told = futures::future::join_all(telling).await;
+        let taken = told.iter().filter(|it| it.is_ok()).count();
+        let metrics = &self.0.metrics;
+        metrics.calls_failed.add((told.len() - taken) as u64);
+        if taken > 0 {
+            metrics.wishes_said.one()
+        } else {
+            metrics.wishes_unheard.one()
+        }
         tracing::info!(%node, %want, taken, "said to the network");
         taken
     }
@@ -305,7 +329,9 @@ impl Agents {
             agent.known.heard = Some(Instant::now());
             agent.channel = Some(channel.clone());
             let after = agent.known.report.as_deref();
-            was_silent || before.as_deref().map(telling) != after.map(telling)
+            let is_news = was_silent || before.as_deref().map(telling) != after.map(telling);
+            self.count(&agents);
+            is_news
         };
         if is_news {
             self.tell(key);
@@ -320,7 +346,9 @@ impl Agents {
                 return;
             };
             agent.channel = None;
-            if agent.known.problem.replace(problem.clone()).is_some() {
+            let was_known = agent.known.problem.replace(problem.clone()).is_some();
+            self.count(&agents);
+            if was_known {
                 return;
             }
         }
@@ -328,16 +356,26 @@ impl Agents {
         self.tell(key);
     }
 
+    /// Counts who is heard.
+    fn count(&self, agents: &BTreeMap<AgentKey, Agent>) {
+        let now = Instant::now();
+        let heard = agents.values().filter(|agent| agent.known.is_heard(now)).count();
+        self.0.metrics.nodes_heard.set(heard as u64);
+    }
+
     /// A full queue is no loss: all objects are looked at now and then.
     fn tell(&self, key: &AgentKey) {
         let node = ObjectRef::new(&key.node).within(&key.namespace);
         let cluster = ObjectRef::new(&key.cluster).within(&key.namespace);
         let told = [
-            self.0.nodes.try_send(node).is_ok(),
-            self.0.clusters.try_send(cluster).is_ok(),
-            self.0.members.try_send(key.clone()).is_ok(),
+            (Controller::Node, self.0.nodes.try_send(node).is_ok()),
+            (Controller::Cluster, self.0.clusters.try_send(cluster).is_ok()),
+            (Controller::Pair, self.0.members.try_send(key.clone()).is_ok()),
         ];
-        if told != [true; 3] {
+        for (controller, _) in told.iter().filter(|(_, is_told)| *is_told) {
+            self.0.metrics.queued.of(*controller).rise();
+        }
+        if told.iter().any(|(_, is_told)| !is_told) {
             tracing::debug!(node = key.node, "too much news");
         }
     }

@@ -11,6 +11,7 @@ use kube::runtime::reflector::{Lookup, Store};
 
 use crate::agents::{Agents, Credentials};
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::stores::Stores;
 use defs_core::ids::NodeId;
 use defs_core::wish::Want;
@@ -246,6 +247,7 @@ impl Said {
 /// What all controllers share.
 pub(crate) struct Context {
     pub(crate) client: Client,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) world: World,
     pub(crate) agents: Agents,
     pub(crate) recorder: Recorder,

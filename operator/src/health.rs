@@ -9,26 +9,25 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
+use defs_telemetry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
 
 /// What the kubelet asks.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     ready: AtomicBool,
-    leads: AtomicBool,
 }
 
 impl Health {
     /// It has reached the API server.
     pub(crate) fn is_ready(&self) {
         self.ready.store(true, Ordering::Release);
-    }
-
-    /// It is the leader.
-    pub(crate) fn leads(&self) {
-        self.leads.store(true, Ordering::Release);
     }
 }
 
@@ -38,19 +37,22 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
         .with_context(|| format!("failed to listen at {address} for health (--listen)"))
 }
 
-pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) {
+/// What is told at the port.
+type Told = (Arc<Health>, Arc<Metrics>);
+
+pub(crate) async fn serve(listener: TcpListener, told: Told, stop: CancellationToken) {
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(health);
+        .with_state(told);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(%error, "the health port failed");
     }
 }
 
-async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
+async fn ready(State((health, _)): State<Told>) -> (StatusCode, &'static str) {
     if health.ready.load(Ordering::Acquire) {
         (StatusCode::OK, "ready\n")
     } else {
@@ -58,11 +60,6 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) 
     }
 }
 
-async fn metrics(State(health): State<Arc<Health>>) -> String {
-    let leads = u8::from(health.leads.load(Ordering::Acquire));
-    format!(
-        "# HELP leader_election_master_status Whether this process leads.\n\
-         # TYPE leader_election_master_status gauge\n\
-         leader_election_master_status{{name=\"defs-operator\"}} {leads}\n"
-    )
+async fn metrics(State((_, metrics)): State<Told>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, Registry::CONTENT_TYPE)], metrics.page())
 }

@@ -15,6 +15,7 @@ mod context;
 mod error;
 mod health;
 mod installed;
+mod metrics;
 mod node;
 mod pair;
 mod plan;

@@ -9,10 +9,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use defs_core::port::Randomness;
 use defs_core::settings::Settings;
-use defs_crds::names::label;
 use defs_crds::{DefsCluster, DefsNode, DefsPair};
-use defs_launch::{OsRandom, logging, panic, signals};
-use futures::{Stream, StreamExt};
+use defs_launch::logging::{self, Lines};
+use defs_launch::{Export, OsRandom, SystemClock, environment, panic, signals};
+use defs_telemetry::Level;
+use defs_telemetry::label;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream, StreamExt};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
@@ -31,6 +34,7 @@ use crate::context::{
 };
 use crate::error::Error;
 use crate::health::{self, Health};
+use crate::metrics::Metrics;
 use crate::stores::Stores;
 use crate::{cluster, node, pair};
 
@@ -81,7 +85,8 @@ pub fn run(options: Options) -> Result<()> {
     let mut settings = Settings::default();
     settings.set("logLevel", &options.log_level)?;
     settings.set("logFormat", &options.log_format)?;
-    logging::start(&settings, "defs-operator")?;
+    let export =
+        logging::start_with_traces(&settings, "defs-operator", Lines::Kept, environment())?;
     panic::abort_on_panic();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         bail!("another TLS provider is installed already");
@@ -95,26 +100,34 @@ pub fn run(options: Options) -> Result<()> {
         let stop = CancellationToken::new();
         tokio::select! {
             never = signals::stop_requested(stop.clone())? => match never {},
-            ended = serve(options, stop) => ended,
+            ended = serve(options, export, stop) => ended,
         }
     })
 }
 
-async fn serve(options: Options, stop: CancellationToken) -> Result<()> {
+async fn serve(options: Options, export: Option<Export>, stop: CancellationToken) -> Result<()> {
+    let metrics = Arc::new(Metrics::new());
+    let exporting = export.map(|export| {
+        let read = Arc::clone(&metrics);
+        export.start(metrics.export.clone(), SystemClock::new(), move || read.read())
+    });
     let client = Client::try_default().await.context("no Kubernetes cluster to talk to")?;
     let health = Arc::new(Health::default());
     let tasks = TaskTracker::new();
     let listener = health::listen(options.listen).await?;
-    tasks.spawn(health::serve(listener, Arc::clone(&health), stop.clone()));
+    tasks.spawn(health::serve(listener, (Arc::clone(&health), Arc::clone(&metrics)), stop.clone()));
     let (mut leads, leading) = candidate(&client, &options).await?.watch().await;
     health.is_ready();
     if is_elected(&mut leads, &stop).await? {
-        health.leads();
-        lead(&client, &options, leads, (&tasks, &stop)).await?;
+        metrics.leads();
+        lead((&client, &metrics), &options, leads, (&tasks, &stop)).await?;
     }
     end(&tasks, &stop).await;
     // The lease goes back with its task: the next leader need not wait for it to run out.
     drop(tokio::time::timeout(STOP_WITHIN, leading).await);
+    if let Some(exporting) = exporting {
+        exporting.end().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -131,14 +144,14 @@ async fn is_elected(leads: &mut watch::Receiver<bool>, stop: &CancellationToken)
 
 /// Looks after clusters as long as this process leads.
 async fn lead(
-    client: &Client,
+    world: (&Client, &Arc<Metrics>),
     options: &Options,
     leads: watch::Receiver<bool>,
     owner: (&TaskTracker, &CancellationToken),
 ) -> Result<()> {
     tracing::info!("leads");
     tokio::select! {
-        ended = control(client, options, owner) => ended,
+        ended = control(world, options, owner) => ended,
         () = lost(leads) => Ok(()),
     }
 }
@@ -169,14 +182,14 @@ async fn end(tasks: &TaskTracker, stop: &CancellationToken) {
 
 /// The three controllers, until `stop`.
 pub(crate) async fn control(
-    client: &Client,
+    (client, metrics): (&Client, &Arc<Metrics>),
     options: &Options,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<()> {
     let other_crds = crate::installed::differing(client).await?;
     let mut stores = Stores::start(client, options.namespace.as_deref(), (tasks, stop))?;
     stores.filled().await?;
-    let (agents, news) = Agents::new(tasks, stop);
+    let (agents, news) = Agents::new(&metrics.operator, tasks, stop);
     let News { nodes: node_news, clusters: cluster_news, members: member_news } = news;
     let reporter = Reporter {
         controller: "defs-operator".to_owned(),
@@ -184,6 +197,7 @@ pub(crate) async fn control(
     };
     let context = Arc::new(Context {
         client: client.clone(),
+        metrics: Arc::clone(metrics),
         world: World::of(&stores),
         agents,
         recorder: Recorder::new(client.clone(), reporter),
@@ -199,6 +213,7 @@ pub(crate) async fn control(
         failures: Failures::default(),
     });
     let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+    let waiting = |controller| metrics.operator.queued.of(controller).clone();
     let of_cluster = |namespace: Option<String>, cluster: &str| {
         namespace.map(|namespace| ObjectRef::<DefsCluster>::new(cluster).within(&namespace))
     };
@@ -215,26 +230,41 @@ pub(crate) async fn control(
             .watches_shared_stream(stores.pairs.changes()?, move |pair: Arc<DefsPair>| {
                 of_cluster(pair.metadata.namespace.clone(), &pair.spec.cluster_ref.name)
             })
-            .reconcile_on(ReceiverStream::new(cluster_news))
+            .reconcile_on(taken(cluster_news, waiting(label::Controller::Cluster)))
             .graceful_shutdown_on(stop.clone().cancelled_owned())
-            .run(cluster::reconcile, failed::<DefsCluster>, Arc::clone(&context));
+            .run(
+                counted(cluster::reconcile, label::Controller::Cluster),
+                failed::<DefsCluster>,
+                Arc::clone(&context),
+            );
     let nodes = Controller::for_shared_stream(stores.nodes.changes()?, stores.nodes.store.clone())
         .with_config(config.clone())
         .owns_shared_stream(stores.pods.changes()?)
         .owns_shared_stream(stores.secrets.changes()?)
         .owns_shared_stream(stores.services.changes()?)
         .watches_shared_stream(stores.claims.changes()?, |claim: Arc<PersistentVolumeClaim>| {
-            let node = claim.labels().get(label::NODE).cloned()?;
+            let node = claim.labels().get(defs_crds::names::label::NODE).cloned()?;
             Some(ObjectRef::<DefsNode>::new(&node).within(&ResourceExt::namespace(&*claim)?))
         })
-        .reconcile_on(ReceiverStream::new(node_news))
+        .reconcile_on(taken(node_news, waiting(label::Controller::Node)))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(node::reconcile, failed::<DefsNode>, Arc::clone(&context));
+        .run(
+            counted(node::reconcile, label::Controller::Node),
+            failed::<DefsNode>,
+            Arc::clone(&context),
+        );
     let pairs = Controller::for_shared_stream(stores.pairs.changes()?, stores.pairs.store.clone())
         .with_config(config)
-        .reconcile_on(of_members(member_news, stores.pairs.store.clone()))
+        .reconcile_on(of_members(
+            taken(member_news, waiting(label::Controller::Pair)),
+            stores.pairs.store.clone(),
+        ))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(pair::reconcile, failed::<DefsPair>, Arc::clone(&context));
+        .run(
+            counted(pair::reconcile, label::Controller::Pair),
+            failed::<DefsPair>,
+            Arc::clone(&context),
+        );
     // What went wrong was told by `failed`.
     tokio::join!(
         clusters.for_each(|_done| async {}),
@@ -244,12 +274,33 @@ pub(crate) async fn control(
     Ok(())
 }
 
+/// A controller's function, each call counted and in a trace of its own.
+fn counted<K, F>(
+    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+    controller: label::Controller,
+) -> impl FnMut(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<Action, Error>>
+where
+    K: Lookup<DynamicType = ()> + Send + Sync + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
+{
+    move |object, context| {
+        let (seen, metrics) = (Arc::clone(&object), Arc::clone(&context.metrics));
+        let work = reconcile(object, context);
+        async move { metrics.reconcile(controller, &*seen, work).await }.boxed()
+    }
+}
+
+/// News as it is taken to be looked at.
+fn taken<T>(news: mpsc::Receiver<T>, waiting: Level) -> impl Stream<Item = T> {
+    ReceiverStream::new(news).inspect(move |_taken| waiting.fall())
+}
+
 /// The pairs of nodes of which there is news.
 fn of_members(
-    news: mpsc::Receiver<AgentKey>,
+    news: impl Stream<Item = AgentKey> + Send,
     pairs: Store<DefsPair>,
 ) -> impl Stream<Item = ObjectRef<DefsPair>> + Send {
-    ReceiverStream::new(news).flat_map(move |AgentKey { namespace, node, .. }| {
+    news.flat_map(move |AgentKey { namespace, node, .. }| {
         let is_its = |pair: &Arc<DefsPair>| {
             pair.metadata.namespace.as_deref() == Some(namespace.as_str())
                 && pair.spec.members.iter().any(|member| member.node_ref.name == node)

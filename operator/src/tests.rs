@@ -3,6 +3,7 @@
 pub(crate) mod fake;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Metrics;
 use crate::run::{Options, control};
 use fake::{CRDS, Call, Fake};
 
@@ -25,6 +27,7 @@ const EVENTS: &str = "events.k8s.io/v1/events";
 /// An operator, and the API that it works on.
 struct Operator {
     api: Fake,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -35,8 +38,12 @@ impl Operator {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let options = Options::parse_from(["defs-operator", "--repository", "example/defs"]);
         let (client, owner) = (api.client(), (tasks.clone(), stop.clone()));
-        tasks.spawn(async move { control(&client, &options, (&owner.0, &owner.1)).await.unwrap() });
-        Self { api: api.clone(), tasks, stop }
+        let metrics = Arc::new(Metrics::new());
+        let counts = Arc::clone(&metrics);
+        tasks.spawn(async move {
+            control((&client, &counts), &options, (&owner.0, &owner.1)).await.unwrap();
+        });
+        Self { api: api.clone(), metrics, tasks, stop }
     }
 
     async fn stop(self) {
@@ -138,7 +145,24 @@ async fn a_slow_api_gets_each_object_once() {
     let operator = Operator::start(&api);
     operator.makes(4).await;
     assert_eq!(api.all(SECRETS).len(), 2 + 4, "invite, authority, and one for each node");
+    let metrics = Arc::clone(&operator.metrics);
     operator.stop().await;
+    let page = metrics.page();
+    let value = |name: &str| -> f64 {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| {
+            panic!("{name} is not in\n{page}");
+        });
+        line.trim().parse().unwrap()
+    };
+    let waits = r#"controller_runtime_reconcile_total{controller="node",result="requeue_after"}"#;
+    assert!(value(waits) >= 4.0, "{page}");
+    for (name, expected) in [
+        (r#"controller_runtime_reconcile_errors_total{controller="node"}"#, 0.0),
+        (r#"controller_runtime_active_workers{controller="node"}"#, 0.0),
+        ("defs_operator_nodes_heard", 0.0),
+    ] {
+        assert_eq!(value(name).to_bits(), f64::to_bits(expected), "{name}\n{page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,6 +314,9 @@ async fn crds_of_another_version_are_told_and_missing_ones_end_the_operator() {
     api.remove(CRDS, "defsnodes.defs.bpfs.io");
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let options = Options::parse_from(["defs-operator"]);
-    let error = control(&api.client(), &options, (&tasks, &stop)).await.unwrap_err().to_string();
+    let error = control((&api.client(), &Arc::new(Metrics::new())), &options, (&tasks, &stop))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("defsnodes.defs.bpfs.io is not installed"), "{error}");
 }
