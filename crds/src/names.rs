@@ -61,6 +61,9 @@ pub mod annotation {
     pub const APPLIED: &str = "defs.bpfs.io/applied";
     /// On a pod: what it was made of. Pods of another revision are made anew one by one.
     pub const REVISION: &str = "defs.bpfs.io/revision";
+    /// On a volume claim or the Secret `NAME-invite`, said by a person: it may be deleted though
+    /// its DefsCluster is there. The chart's admission policy asks for it.
+    pub const ALLOW_DELETION: &str = "defs.bpfs.io/allow-deletion";
     /// On a volume claim: the node that was given up before this volume was made in its place.
     pub const IN_PLACE_OF: &str = "defs.bpfs.io/in-place-of";
 }

@@ -2,6 +2,7 @@
 //! is well when the mistake is corrected.
 
 use anyhow::{Context as _, Result, ensure};
+use defs_crds::names::annotation::ALLOW_DELETION;
 use defs_crds::reason::{ConditionType, Reason};
 use defs_e2e::noise;
 use defs_e2e_kubernetes::{Namespace, Network, Owner, eventually, seconds, with_namespace};
@@ -124,7 +125,7 @@ async fn settings_come_back(ns: &Namespace) -> Result<()> {
 async fn secret_comes_back(ns: &Namespace, name: &str) -> Result<()> {
     let secrets = ns.api::<Secret>();
     let before = secrets.get(name).await?;
-    let guarded = json!({"metadata": {"annotations": {"defs.bpfs.io/allow-deletion": "true"}}});
+    let guarded = json!({"metadata": {"annotations": {ALLOW_DELETION: "true"}}});
     ns.patch::<Secret>(name, &guarded).await?;
     ns.delete::<Secret>(name).await?;
     eventually(&format!("{name} is back"), seconds(60), async || {
@@ -144,7 +145,7 @@ async fn a_deleted_invite_never_founds_another_network() -> Result<()> {
         let before = maps.get("demo-network").await?.data;
         let kept = ns.api::<Secret>().get("demo-invite").await?;
         let operator = ns.world().operator();
-        let guarded = json!({"metadata": {"annotations": {"defs.bpfs.io/allow-deletion": "true"}}});
+        let guarded = json!({"metadata": {"annotations": {ALLOW_DELETION: "true"}}});
         // The authority's secret has it too: with that alone all goes on.
         operator.scale(0).await?;
         ns.patch::<Secret>("demo-invite", &guarded).await?;

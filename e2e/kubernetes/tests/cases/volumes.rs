@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
+use defs_crds::names::annotation::ALLOW_DELETION;
 use defs_e2e_kubernetes::{Network, Workload, eventually, seconds, with_namespace};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-
-/// The annotation by which a person says that a volume shall go.
-const ALLOW_DELETION: &str = "defs.bpfs.io/allow-deletion";
 
 #[tokio::test]
 async fn a_node_that_lost_its_disk_or_its_claim_is_replaced_and_healed() -> Result<()> {
