@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::args::{Args, ProviderKind, root};
@@ -35,16 +35,28 @@ impl Provider {
         Ok(PathBuf::from(self.call(&["kubeconfig"]).await?.trim_end()))
     }
 
-    /// What a call of the script prints. One that fails is told with what it said.
-    pub(crate) async fn call(&self, arguments: &[&str]) -> Result<String> {
-        let shown = arguments.iter().take(4).copied().collect::<Vec<_>>().join(" ");
-        let tried = || format!("`{} {shown}` failed", self.script.display());
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.script);
         command
             .args(arguments)
             .env("DEFS_E2E_CLUSTER", &self.cluster)
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        command
+    }
+
+    /// Starts a call of the script that goes on until the value is dropped.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Result<Child> {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped());
+        command.spawn().with_context(|| format!("failed to run {}", self.script.display()))
+    }
+
+    /// What a call of the script prints. One that fails is told with what it said.
+    pub(crate) async fn call(&self, arguments: &[&str]) -> Result<String> {
+        let shown = arguments.iter().take(4).copied().collect::<Vec<_>>().join(" ");
+        let tried = || format!("`{} {shown}` failed", self.script.display());
+        let mut command = self.command(arguments);
         let output = timeout(CALL_WITHIN, command.output()).await;
         let output = output.with_context(tried)?.with_context(tried)?;
         let out = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -58,6 +58,11 @@ impl World {
         Machines::new(&self.provider, &self.client)
     }
 
+    /// Starts kubectl as the administrator; it ends with the value.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<tokio::process::Child> {
+        self.provider.start(&[&["kubectl"][..], arguments].concat())
+    }
+
     /// What helm has installed.
     #[must_use]
     pub fn installation(&self) -> Installation<'_> {

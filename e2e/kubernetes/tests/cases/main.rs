@@ -4,6 +4,7 @@
 #![expect(clippy::large_futures, reason = "one case at a time is on the stack")]
 
 mod install;
+mod laptop;
 mod machines;
 mod mistakes;
 mod neighbours;
