@@ -57,21 +57,21 @@ bench-parts: build ## measure single functions of codec, store and swarm
 	cargo bench --workspace --profile release
 
 processes: build ## run only the tests that start real processes
-	cargo nextest run --release --package defs-e2e --profile $(NEXTEST_PROFILE)
+	cargo nextest run --workspace --release -E "package(defs-e2e)" --profile $(NEXTEST_PROFILE)
 
 # E2E takes options and parts of names: make e2e E2E="--keep machines::"
 e2e: build ## run the cases on a real Kubernetes on this machine; needs root
 	e2e/run $(E2E)
 
 kills: build ## kill runs of real nodes under load; RUNS=200 says how many, SEED=1 which
-	DEFS_KILL_RUNS=$(or $(RUNS),200) DEFS_KILL_SEED=$(or $(SEED),1) cargo nextest run --release --package defs-e2e --test kills --profile kills --no-capture
+	DEFS_KILL_RUNS=$(or $(RUNS),200) DEFS_KILL_SEED=$(or $(SEED),1) cargo nextest run --workspace --release -E 'binary(kills)' --profile kills --no-capture
 
 # SEED=7 replays one; SEEDS=10000 runs many, FROM=0 the first of them. What is done is in
 # RESULTS, so that a campaign which was broken off goes on.
 RESULTS ?= $(CARGO_TARGET_DIR)/sim.csv
 FROM ?= 0
 sim: ## simulated clusters: SEED=7 shows one, SEEDS=10000 runs many
-	cargo build --release --package defs-sim --bin defs-sim
+	cargo build --workspace --release --bin defs-sim
 ifdef SEED
 	$(BIN)/defs-sim replay --seed $(SEED) --brief
 else
