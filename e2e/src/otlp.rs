@@ -1,7 +1,7 @@
 //! A receiver of OTLP that keeps what it is told, over gRPC and over HTTP at one port.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -69,24 +69,29 @@ fn lock(told: &Shared) -> MutexGuard<'_, Told> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A receiver on loopback. It ends with the process.
+/// A receiver. It ends with the process.
 #[derive(Debug)]
 pub struct Receiver {
-    port: u16,
+    address: SocketAddr,
     told: Shared,
 }
 
 impl Receiver {
-    /// Listens on a free port.
+    /// Listens on a free port of loopback.
     pub fn start() -> Result<Self> {
         Self::at(0)
     }
 
-    /// Listens on `port`.
+    /// Listens on `port` of loopback.
     pub fn at(port: u16) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        Self::on((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// Listens at `address`; of port 0, at a free one.
+    pub fn on(address: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        let port = listener.local_addr()?.port();
+        let address = listener.local_addr()?;
         let told = Shared::default();
         let router = router(Arc::clone(&told));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -96,12 +101,12 @@ impl Receiver {
                 axum::serve(listener, router).await
             })
         });
-        Ok(Self { port, told })
+        Ok(Self { address, told })
     }
 
     /// Its address, for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// All spans so far.

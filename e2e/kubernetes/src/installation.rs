@@ -68,6 +68,17 @@ impl<'a> Installation<'a> {
         self.helm(&[&install[..], &values[..]].concat()).await.map(drop)
     }
 
+    /// Gives values of the chart others, and waits until that is so.
+    pub async fn set(&self, values: &[(&str, &str)]) -> Result<()> {
+        let chart = root().join("charts/defs");
+        let chart = chart.to_str().context("the checkout's path is no text")?;
+        let values: Vec<_> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let flags = values.iter().flat_map(|value| ["--set-string", value.as_str()]);
+        let upgrade = ["upgrade", RELEASE, chart, "--reuse-values", "--wait"];
+        let upgrade = upgrade.into_iter().chain(["--timeout", READY_WITHIN]).chain(flags);
+        self.helm(&upgrade.collect::<Vec<_>>()).await.map(drop)
+    }
+
     /// Installs it unless an earlier case has.
     pub async fn ensure(&self) -> Result<()> {
         match self.helm(&["status", RELEASE]).await {

@@ -58,6 +58,12 @@ impl World {
         Machines::new(&self.provider, &self.client)
     }
 
+    /// The address at which pods reach this machine.
+    pub async fn host(&self) -> Result<std::net::IpAddr> {
+        let said = self.provider.call(&["host"]).await?;
+        said.trim().parse().with_context(|| format!("{said:?} is no address"))
+    }
+
     /// Starts kubectl as the administrator; it ends with the value.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<tokio::process::Child> {
         self.provider.start(&[&["kubectl"][..], arguments].concat())

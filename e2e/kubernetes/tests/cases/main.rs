@@ -12,4 +12,5 @@ mod operator;
 mod pairing;
 mod pods;
 mod refused;
+mod traces;
 mod volumes;
