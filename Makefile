@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap chart-tools build demo test lint fmt pages crds doc bench bench-parts processes e2e kills sim images cluster-up cluster-down clean
+.PHONY: help bootstrap chart-tools build demo test lint fmt pages crds doc bench bench-parts bench-operator processes e2e kills sim images cluster-up cluster-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ processes: build ## run only the tests that start real processes
 # E2E takes options and parts of names: make e2e E2E="--keep machines::"
 e2e: build ## run the cases on a real Kubernetes on this machine; needs root
 	e2e/run $(E2E)
+
+bench-operator: build ## what the operator needs at rest, with NODES=100 real nodes; needs root
+	e2e/measure-operator $(or $(NODES),100)
 
 kills: build ## kill runs of real nodes under load; RUNS=200 says how many, SEED=1 which
 	DEFS_KILL_RUNS=$(or $(RUNS),200) DEFS_KILL_SEED=$(or $(SEED),1) cargo nextest run --workspace --release -E 'binary(kills)' --profile kills --no-capture
