@@ -5,7 +5,7 @@ What the operator does to objects in the namespaces that it looks after. Server-
 {{- define "defs.rules" -}}
 - apiGroups: [defs.bpfs.io]
   resources: [defsclusters]
-  verbs: [list, watch, patch]
+  verbs: [list, watch]
 - apiGroups: [defs.bpfs.io]
   resources: [defsnodes, defspairs]
   verbs: [list, watch, create, patch, delete]

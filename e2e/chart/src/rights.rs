@@ -35,7 +35,7 @@ const APPLY: &[&str] = &["get", "create", "patch"];
 
 /// In the namespaces that are looked after.
 const OPERATOR: &[Right] = &[
-    right(DEFS, "defsclusters", &["list", "watch", "patch"], "finalizer; annotation of a plan"),
+    right(DEFS, "defsclusters", &["list", "watch"], "stores.rs"),
     right(DEFS, "defsnodes", KEEP, "one for each replica; fewer when scaled down"),
     right(DEFS, "defspairs", KEEP, "pairs that the planner forms and dissolves"),
     right(DEFS, "defsclusters/status", &["patch"], "cluster/tell.rs"),
