@@ -30,7 +30,7 @@ async fn from_a_laptop_one_port_forward_is_enough_to_put_get_and_remove() -> Res
         let gone = laptop.defs(&["get", "film", "-o", "-"]).await.err().context("it was read")?;
         ensure!(format!("{gone:#}").contains("unknown"), "{gone:#}");
         ensure!(laptop.defs(&["get", name, "-o", "-"]).await?.0 == bytes, "{name} differs");
-        network.is_ready(seconds(60)).await
+        network.is_ready(seconds(60)).await.map(drop)
     })
     .await
 }

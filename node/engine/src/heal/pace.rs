@@ -33,6 +33,10 @@ const SHARE_MIN: f64 = 1.0 / 64.0;
 /// Without a read for so long, nobody has to wait.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// Timers are no finer: to sleep for less takes as long, and its delay would be taken for that
+/// of a busy machine.
+const TICK: Duration = Duration::from_millis(2);
+
 /// Bytes a second for all copies of this node together.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -129,7 +133,8 @@ impl Pace {
     pub(crate) async fn spend(&self, bytes: u64, clock: &impl Clock) {
         let began = clock.elapsed();
         let wait = self.wait_for(bytes, began);
-        if !wait.is_zero() {
+        // What isn't waited for now stays owed.
+        if wait >= TICK {
             clock.sleep(wait).await;
             let now = clock.elapsed();
             let late = now.saturating_sub(began).saturating_sub(wait);

@@ -25,8 +25,9 @@ use crate::heal::summary::{parts, record_of, shard_of, tombstone_of};
 use crate::keep::{LEASE_MAX, bounded, owed_key, tombstone_key};
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
 
-/// Shards that are copied at once: enough that the disk has one to write while others come.
-const COPIES_AT_ONCE: usize = 4;
+/// Shards that are copied at once: enough that the disk has one to write while others wait to
+/// be synced, and half of the lanes to a peer, which audits and summaries need too.
+const COPIES_AT_ONCE: usize = 8;
 
 /// What is known to be lacking is taken when it is so much.
 const LACKING_MAX: usize = 4096;
@@ -150,7 +151,8 @@ impl<W: World> Engine<W> {
         match self.disk.apply(vec![Change::Remove(sync_key())]).await {
             Ok(()) => {
                 self.syncing.store(false, Ordering::Relaxed);
-                self.greet.notify_one();
+                // Until others hear it, none of them reads here or counts on the pair.
+                self.tell_card();
             }
             Err(error) => self.note_failure(Err(error)),
         }
