@@ -232,6 +232,25 @@ pub struct ShardState {
     pub commit: Option<Signed<Commit>>,
 }
 
+impl ShardState {
+    /// What is kept when `self` is said of a shard beside which `before` stands: a commit stays,
+    /// and the lease gets no shorter.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        Self {
+            lease_until: self.lease_until.max(before.lease_until),
+            commit: before.commit.clone().or(self.commit),
+            ..self
+        }
+    }
+
+    /// Whether [`Change::ExpireShard`] takes a shard beside which this stands.
+    #[must_use]
+    pub fn expires_before(&self, deadline: Duration) -> bool {
+        self.commit.is_none() && self.lease_until < deadline
+    }
+}
+
 /// A shard as the disk knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredShard {
@@ -250,13 +269,17 @@ pub struct StateKey(pub Vec<u8>);
 /// One change of small things; a batch of them is durable as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Replaces what is kept beside a shard; passed over if the shard isn't here.
+    /// Changes what is kept beside a shard as [`ShardState::after`] says: whoever read it a while
+    /// ago takes back nothing that was said since. Passed over if the shard isn't here.
     ShardState(ShardKey, ShardState),
     /// Replaces the head of a shard, which may differ in what its holder watches; passed over
     /// if the shard isn't here.
     ShardHead(ShardKey, Arc<ShardHead>),
     /// Forgets a shard and frees its bytes.
     DeleteShard(ShardKey),
+    /// The same, unless the shard is committed by now, or its lease lasts until the reading that
+    /// is given, or longer.
+    ExpireShard(ShardKey, Duration),
     /// Replaces the heads of a record; without heads it is forgotten.
     Record(RecordKey, Vec<Arc<SignedRecord>>),
     /// Sets a small value.

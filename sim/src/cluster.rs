@@ -280,6 +280,14 @@ impl Cluster {
         self.rotten.contains(&(node, key))
     }
 
+    /// Copies on some disk now of which a byte has changed, now or earlier.
+    #[must_use]
+    pub fn rotten(&self) -> usize {
+        let disk_of = |node: &NodeId| self.machines.get(node).map(|machine| &machine.disk);
+        let copies = self.rotten.iter();
+        copies.filter(|copy| disk_of(&copy.0).is_some_and(|disk| disk.has_shard(&copy.1))).count()
+    }
+
     /// Nodes that run.
     pub fn running(&self) -> impl Iterator<Item = (NodeId, &Machine, &Life)> {
         self.machines.iter().filter_map(|(node, machine)| {

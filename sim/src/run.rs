@@ -21,6 +21,7 @@ use crate::healing::{owed, work_done};
 use crate::invariants::{
     Broken, History, all_that_hold_always, deleted_stays_deleted,
     no_acknowledged_byte_is_lost_while_losses_are_within_the_margin,
+    no_disk_holds_what_it_never_got,
 };
 use crate::ledger::{Counts, SharedLedger, Standing};
 use crate::margin::{Allowance, Margin};
@@ -347,6 +348,7 @@ impl Run {
         unread: &BTreeMap<u64, String>,
     ) -> Result<(), Broken> {
         self.look()?;
+        no_disk_holds_what_it_never_got(&self.cluster, self.cluster.rotten())?;
         let ledger = self.ledger.open();
         // A manifest on two pairs does not bear the loss of one of them.
         let doomed = self.faults.margin.doomed();

@@ -34,7 +34,9 @@ macro_rules! disk_laws {
             $make, shards a_shard_stored_twice_is_kept_as_it_was;
             $make, shards a_shard_stored_twice_at_once_is_kept_once;
             $make, shards a_deleted_shard_is_gone_and_can_come_back;
-            $make, shards a_state_is_replaced_and_that_of_an_absent_shard_passed_over;
+            $make, shards a_state_is_changed_and_that_of_an_absent_shard_passed_over;
+            $make, shards a_commit_stays_and_a_lease_gets_no_shorter;
+            $make, shards only_what_nobody_keeps_or_renewed_expires;
             $make, shards a_head_is_replaced_and_that_of_an_absent_shard_passed_over;
             $make, room a_full_disk_refuses_with_numbers_while_reads_and_deletes_go_on;
             $make, room stores_under_way_count;

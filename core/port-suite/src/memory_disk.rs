@@ -27,6 +27,8 @@ struct Held {
     shards: BTreeMap<ShardKey, Shard>,
     records: BTreeMap<RecordKey, Vec<Arc<SignedRecord>>>,
     state: BTreeMap<StateKey, Vec<u8>>,
+    /// Shards whose bytes the medium does not give.
+    unreadable: BTreeSet<ShardKey>,
     reserved: u64,
 }
 
@@ -88,6 +90,16 @@ impl MemoryDisk {
         self.held().shards.contains_key(key)
     }
 
+    /// Whether a shard's bytes can be read from now on; a shard that is stored anew can.
+    pub fn set_readable(&self, key: ShardKey, readable: bool) {
+        let mut held = self.held();
+        if readable {
+            held.unreadable.remove(&key)
+        } else {
+            held.unreadable.insert(key)
+        };
+    }
+
     /// Whether a small value is here.
     #[must_use]
     pub fn has_state(&self, key: &StateKey) -> bool {
@@ -130,7 +142,7 @@ impl Held {
         match change {
             Change::ShardState(key, state) => {
                 if let Some(shard) = self.shards.get_mut(&key) {
-                    shard.state = state;
+                    shard.state = state.after(&shard.state);
                 }
             }
             Change::ShardHead(key, head) => {
@@ -140,6 +152,12 @@ impl Held {
             }
             Change::DeleteShard(key) => {
                 self.shards.remove(&key);
+                self.unreadable.remove(&key);
+            }
+            Change::ExpireShard(key, deadline) => {
+                if self.shards.get(&key).is_some_and(|it| it.state.expires_before(deadline)) {
+                    self.apply(Change::DeleteShard(key));
+                }
             }
             Change::Record(key, heads) if heads.is_empty() => {
                 self.records.remove(&key);
@@ -196,6 +214,9 @@ impl Disk for MemoryDisk {
         let held = self.held();
         let shard = held.shards.get(&key);
         let shard = shard.ok_or_else(|| io("find a shard", std::io::ErrorKind::NotFound))?;
+        if held.unreadable.contains(&key) {
+            return Err(io("read a shard", std::io::ErrorKind::Other));
+        }
         let outside = || io("read a shard", std::io::ErrorKind::InvalidInput);
         if range.start > range.end || range.end > shard.bytes.len() as u64 {
             return Err(outside());

@@ -51,17 +51,23 @@ impl<W: World> Engine<W> {
             let Some((last, _)) = page.last() else { return };
             after = Some(*last);
             for (stripe, shards) in expired(page, deadline) {
-                self.settle(stripe, shards).await;
+                self.settle(stripe, shards, deadline).await;
             }
         }
     }
 
-    async fn settle(&self, stripe: StripeId, shards: Vec<(ShardKey, StoredShard)>) {
+    async fn settle(
+        &self,
+        stripe: StripeId,
+        shards: Vec<(ShardKey, StoredShard)>,
+        deadline: Duration,
+    ) {
         let Some((_, first)) = shards.first() else { return };
+        let keys: Vec<_> = shards.iter().map(|(key, _)| *key).collect();
         let descriptor = &first.head.descriptor.body;
         let mine = shards.iter().map(|(key, _)| key.index).collect();
         let changes = match self.ask_siblings(stripe, first, mine).await {
-            Siblings::Committed(commit) => self.keep_what_is_needed(commit, shards).await,
+            Siblings::Committed(commit) => self.keep_what_is_needed(commit, shards, deadline).await,
             Siblings::Uncommitted { indices, all_pairs } => {
                 // With so many against it, fewer than k can be left that say otherwise. An
                 // upload that broke off early never had so many: then everybody must speak.
@@ -70,16 +76,17 @@ impl<W: World> Engine<W> {
                     return;
                 }
                 tracing::info!(%stripe, shards = shards.len(), "an unfinished upload is collected");
-                shards.iter().map(|(key, _)| Change::DeleteShard(*key)).collect()
+                // Its owner may have come back while others were asked.
+                shards.iter().map(|(key, _)| Change::ExpireShard(*key, deadline)).collect()
             }
         };
-        let is_removal = |change: &&Change| matches!(change, Change::DeleteShard(_));
-        let collected = changes.iter().filter(is_removal).count() as u64;
         let applied = self.disk.apply(changes).await;
-        if applied.is_ok() {
-            self.metrics.shards_expired.add(collected);
-        }
         self.note_failure(applied);
+        for key in keys {
+            if matches!(self.disk.shard(key).await, Ok(None)) {
+                self.metrics.shards_expired.one();
+            }
+        }
     }
 
     /// Keeps the shards of a finished file, but for what another pair keeps.
@@ -87,12 +94,13 @@ impl<W: World> Engine<W> {
         &self,
         commit: Signed<Commit>,
         shards: Vec<(ShardKey, StoredShard)>,
+        deadline: Duration,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         for (key, stored) in shards {
             if self.is_kept_elsewhere(key, &stored).await {
                 tracing::info!(stripe = %key.stripe, index = %key.index, "a copy too many is collected");
-                changes.push(Change::DeleteShard(key));
+                changes.push(Change::ExpireShard(key, deadline));
             } else {
                 let state = ShardState { commit: Some(commit.clone()), ..stored.state };
                 changes.push(Change::ShardState(key, state));
@@ -182,7 +190,7 @@ fn expired(
 ) -> BTreeMap<StripeId, Vec<(ShardKey, StoredShard)>> {
     let mut stripes: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (key, stored) in page {
-        if stored.state.commit.is_none() && stored.state.lease_until < deadline {
+        if stored.state.expires_before(deadline) {
             stripes.entry(key.stripe).or_default().push((key, stored));
         }
     }

@@ -128,6 +128,15 @@ impl<W: World> Engine<W> {
             matches!(change, Change::ShardState(_, ShardState { commit: Some(_), .. }))
         };
         let committed = changes.iter().filter(is_commit).count() as u64;
+        // Those whose lease is over may be collected just now, and then nothing was changed.
+        let now = self.lease_clock();
+        let doubtful: Vec<_> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::ShardState(key, state) if state.lease_until < now => Some(*key),
+                _ => None,
+            })
+            .collect();
         let here =
             async { if changes.is_empty() { Ok(()) } else { self.disk.apply(changes).await } };
         let there = async {
@@ -138,6 +147,11 @@ impl<W: World> Engine<W> {
         };
         let (here, there) = tokio::join!(here, there);
         here.map_err(disk_refusal)?;
+        for key in doubtful {
+            if self.disk.shard(key).await.map_err(disk_refusal)?.is_none() {
+                return Err(refuse(Reason::Busy, "a shard was collected meanwhile: ask again"));
+            }
+        }
         self.metrics.shards_committed.add(committed);
         if let Some(response) = there? {
             let Response::Held(partner) = response else {
@@ -170,12 +184,18 @@ impl<W: World> Engine<W> {
     ) -> Result<Response, Refusal> {
         bounded(tombstones.len())?;
         let mut changes = Vec::new();
-        let mut meant = Vec::new();
+        let (mut meant, mut unknown) = (Vec::new(), Vec::new());
         for tombstone in tombstones {
-            let shards = self.held(tombstone.body.stripe).await?;
+            let mut shards = self.held(tombstone.body.stripe).await?;
+            // What has rotted here is the partner's still, or is just being rebuilt.
+            shards.extend(self.bad.of(tombstone.body.stripe));
             // Of a stripe that isn't here nobody can tell whose it is: nothing to delete,
-            // and nothing to remember, or a stranger could fill the disk.
-            let Some((_, first)) = shards.first() else { continue };
+            // and nothing to remember, or a stranger could fill the disk. The partner may have
+            // what this node has not yet.
+            let Some((_, first)) = shards.first() else {
+                unknown.push(tombstone);
+                continue;
+            };
             let lock = &first.head.descriptor.body.lock;
             self.check_statement(&tombstone, lock)?;
             changes.extend(shards.iter().map(|(key, _)| Change::DeleteShard(*key)));
@@ -186,9 +206,9 @@ impl<W: World> Engine<W> {
             }
             meant.push(tombstone);
         }
-        if both && !meant.is_empty() {
-            let request = Request::Delete { tombstones: meant.clone(), both: false };
-            if self.ask_partner(request).await.is_err() {
+        if both && !(meant.is_empty() && unknown.is_empty()) {
+            let tombstones = meant.iter().chain(&unknown).cloned().collect();
+            if self.ask_partner(Request::Delete { tombstones, both: false }).await.is_err() {
                 let owed = meant.iter();
                 changes
                     .extend(owed.map(|one| Change::Put(owed_key(&one.body.stripe), one.encode())));
@@ -198,6 +218,7 @@ impl<W: World> Engine<W> {
             let deleted = |change: &&Change| matches!(change, Change::DeleteShard(_));
             let deleted = changes.iter().filter(deleted).count() as u64;
             self.disk.apply(changes).await.map_err(disk_refusal)?;
+            meant.iter().for_each(|tombstone| self.bad.forget(tombstone.body.stripe));
             self.metrics.shards_deleted.add(deleted);
         }
         Ok(Response::Done)

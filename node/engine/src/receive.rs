@@ -213,8 +213,7 @@ impl<W: World> Engine<W> {
             }
         }
         if kept.state.pair != fresh.pair {
-            let state = ShardState { commit: kept.state.commit, ..fresh };
-            changes.push(Change::ShardState(key, state));
+            changes.push(Change::ShardState(key, fresh));
         }
         if changes.is_empty() { Ok(()) } else { self.disk.apply(changes).await }
     }

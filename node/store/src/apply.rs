@@ -75,6 +75,11 @@ impl Inner {
                     self.change_head(&mut batch, &effects, &key, &head)?;
                 }
                 Change::DeleteShard(key) => self.delete_shard(&mut batch, &mut effects, &key)?,
+                Change::ExpireShard(key, deadline) => {
+                    if self.stored(&key)?.is_some_and(|it| it.state.expires_before(deadline)) {
+                        self.delete_shard(&mut batch, &mut effects, &key)?;
+                    }
+                }
                 Change::Record(key, heads) => {
                     self.change_record(&mut batch, &mut effects, key, heads)?;
                 }
@@ -107,6 +112,7 @@ impl Inner {
             return Ok(());
         }
         if let Some(stored) = self.stored(key)? {
+            let state = state.after(&stored.state);
             let stored = crate::place::Stored { state, ..stored };
             batch.put(Family::Shards, &shard_key(key), &stored.encode());
         }
@@ -192,9 +198,10 @@ pub(crate) fn parse_size(bytes: &[u8]) -> Result<u64, DiskError> {
 
 fn changed_key(change: &Change) -> Option<Key> {
     match change {
-        Change::ShardState(key, _) | Change::ShardHead(key, _) | Change::DeleteShard(key) => {
-            Some(Key::Shard(*key))
-        }
+        Change::ShardState(key, _)
+        | Change::ShardHead(key, _)
+        | Change::DeleteShard(key)
+        | Change::ExpireShard(key, _) => Some(Key::Shard(*key)),
         Change::Record(key, _) => Some(Key::Record(*key)),
         Change::Put(..) | Change::Remove(_) => None,
     }

@@ -142,14 +142,14 @@ pub async fn a_deleted_shard_is_gone_and_can_come_back(disk: &impl Disk) {
 }
 
 /// Whole, with a commit.
-pub async fn a_state_is_replaced_and_that_of_an_absent_shard_passed_over(disk: &impl Disk) {
+pub async fn a_state_is_changed_and_that_of_an_absent_shard_passed_over(disk: &impl Disk) {
     let (mut sample, absent) = (Sample::new(1, 100), Sample::new(2, 100));
     sample.store(disk).await.unwrap();
     let commit = Commit { stripe: sample.key().stripe };
     sample.state = ShardState {
         pair: PairId([8; 16]),
         epoch: Epoch(4),
-        lease_until: std::time::Duration::from_nanos(1_000_000_001),
+        lease_until: sample.state.lease_until + std::time::Duration::from_nanos(1_000_000_001),
         commit: Some(Signed { body: commit, unlock: Unlock::default() }),
     };
     let change = |sample: &Sample| Change::ShardState(sample.key(), sample.state.clone());
@@ -158,6 +158,42 @@ pub async fn a_state_is_replaced_and_that_of_an_absent_shard_passed_over(disk: &
     assert_eq!(disk.shard(absent.key()).await.unwrap(), None);
     let locator = stripe_locator(&NETWORK, &sample.head.descriptor.body.tag);
     assert_eq!(disk.holds(locator).await.unwrap(), Some(PairId([8; 16])));
+}
+
+/// Whoever read the state before others changed it takes back nothing that they said.
+pub async fn a_commit_stays_and_a_lease_gets_no_shorter(disk: &impl Disk) {
+    let mut sample = Sample::new(1, 100);
+    sample.store(disk).await.unwrap();
+    let read_before = sample.state.clone();
+    let commit = Commit { stripe: sample.key().stripe };
+    sample.state.commit = Some(Signed { body: commit, unlock: Unlock::default() });
+    sample.state.lease_until += std::time::Duration::from_secs(1);
+    for state in [sample.state.clone(), read_before] {
+        disk.apply(vec![Change::ShardState(sample.key(), state)]).await.unwrap();
+        assert!(sample.is_whole_on(disk).await.unwrap());
+    }
+}
+
+/// Neither one that is kept by now, nor one whose lease is longer by now.
+pub async fn only_what_nobody_keeps_or_renewed_expires(disk: &impl Disk) {
+    let samples: Vec<_> = (1..=3).map(|seed| Sample::new(seed, 100)).collect();
+    for sample in &samples {
+        sample.store(disk).await.unwrap();
+    }
+    let deadline = samples[0].state.lease_until + std::time::Duration::from_nanos(1);
+    let commit = Commit { stripe: samples[0].key().stripe };
+    let commit = Some(Signed { body: commit, unlock: Unlock::default() });
+    let kept = ShardState { commit, ..samples[0].state.clone() };
+    let renewed = ShardState { lease_until: deadline, ..samples[1].state.clone() };
+    let said = [(0, kept), (1, renewed)];
+    let said =
+        said.map(|(place, state): (usize, _)| Change::ShardState(samples[place].key(), state));
+    disk.apply(said.to_vec()).await.unwrap();
+    let expired = samples.iter().map(|sample| Change::ExpireShard(sample.key(), deadline));
+    disk.apply(expired.collect()).await.unwrap();
+    for (sample, stays) in samples.iter().zip([true, true, false]) {
+        assert_eq!(disk.shard(sample.key()).await.unwrap().is_some(), stays);
+    }
 }
 
 /// Other siblings to watch, and the rest as it was.

@@ -266,13 +266,12 @@ impl FaultyNetwork {
             }
             let serving = async {
                 host.gets_on().await;
-                network.count(to, 1);
+                let _counted = network.counted(to);
                 let reply = service.serve(from, request, body).await;
                 host.gets_on().await;
                 reply
             };
             let reply = host.life().run_until_cancelled(serving).await;
-            network.count(to, -1);
             let Some(Reply { response, body }) = reply else { return };
             let name = match &response {
                 Response::Refused(refusal) => {
@@ -287,6 +286,18 @@ impl FaultyNetwork {
             drop(answer.send((Reply { response, body }, delay)));
         });
         answered
+    }
+
+    /// Counts a request as served as long as the value lives.
+    fn counted(&self, node: NodeId) -> impl Drop + use<> {
+        struct Served(FaultyNetwork, NodeId);
+        impl Drop for Served {
+            fn drop(&mut self) {
+                self.0.count(self.1, -1);
+            }
+        }
+        self.count(node, 1);
+        Served(self.clone(), node)
     }
 
     fn count(&self, node: NodeId, change: isize) {

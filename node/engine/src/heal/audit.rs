@@ -14,6 +14,7 @@ use defs_pairing::score::audit::{Challenge, RANGE_MAX, Verdict};
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::scrub::Found;
 use crate::refuse::{disk_refusal, refuse};
 
 /// Shards among which one that is fit for an audit is looked for.
@@ -115,13 +116,13 @@ impl<W: World> Engine<W> {
     ) -> Result<Option<Verdict>, Refusal> {
         // A deletion that reached the partner first comes here at once.
         self.clock.sleep(self.config.timings.probe).await;
-        match self.is_sound(key, stored).await {
-            Some(true) => Ok(Some(Verdict::Fails)),
-            Some(false) => {
+        match self.look_at(key, stored).await {
+            Found::Whole => Ok(Some(Verdict::Fails)),
+            Found::Rotten | Found::Unreadable => {
                 self.scrub_shard(key, stored.clone()).await?;
                 Ok(None)
             }
-            None => Ok(None),
+            Found::Gone => Ok(None),
         }
     }
 

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use defs_core::message::{Refusal, ShardKey};
+use defs_core::body::Body;
+use defs_core::ids::{ShardIndex, StripeId};
+use defs_core::message::{Refusal, Request, ShardKey};
 use defs_core::network::PairRecord;
-use defs_core::port::{Change, Clock, Disk, StateKey, StoredShard};
+use defs_core::port::{Change, Clock, Disk, Peers as _, StateKey, StoredShard};
 
 use crate::config::World;
 use crate::engine::Engine;
-use crate::refuse::{disk_refusal, refuse};
+use crate::refuse::{disk_refusal, partner_refusal, refuse};
 
 /// Shards looked at in one step.
 const PAGE: usize = 64;
@@ -31,6 +33,23 @@ fn place_key() -> StateKey {
 /// What was found bad, for people: kept until the shard is whole again.
 fn evidence_key(key: ShardKey) -> StateKey {
     StateKey([b"bad/".as_slice(), &key.stripe.0, &[key.index.0]].concat())
+}
+
+fn first_of(stripe: StripeId) -> ShardKey {
+    ShardKey { stripe, index: ShardIndex(0) }
+}
+
+/// How the bytes of a shard are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The shard isn't here any more.
+    Gone,
+    /// They are what their name says.
+    Whole,
+    /// They were read and are worth nothing.
+    Rotten,
+    /// The disk didn't give them now. It may later.
+    Unreadable,
 }
 
 /// Shards that neither member has whole, with what stood beside them.
@@ -56,6 +75,27 @@ impl BadShards {
     pub(crate) fn is_whole(&self, key: &ShardKey) {
         self.lock().remove(key);
     }
+
+    /// Those of one stripe.
+    pub(crate) fn of(&self, stripe: StripeId) -> Vec<(ShardKey, StoredShard)> {
+        let bad = self.lock();
+        let its = bad.range(first_of(stripe)..).take_while(|(key, _)| key.stripe == stripe);
+        its.map(|(key, stored)| (*key, stored.clone())).collect()
+    }
+
+    /// Its owner has deleted the stripe.
+    pub(crate) fn forget(&self, stripe: StripeId) {
+        self.lock().retain(|key, _| key.stripe != stripe);
+    }
+}
+
+/// Whether the bytes of `body` are those of `stored`; `None` if they don't come whole.
+async fn is_as_named(mut body: Body, stored: &StoredShard) -> Option<bool> {
+    let mut hasher = defs_core::digest::ShardHasher::default();
+    while let Some(frame) = body.next().await.ok()? {
+        hasher.update(&frame);
+    }
+    Some(hasher.finish() == stored.head.shard_id())
 }
 
 impl<W: World> Engine<W> {
@@ -93,8 +133,8 @@ impl<W: World> Engine<W> {
         let place = self.disk.get(place_key()).await.map_err(disk_refusal)?;
         Ok(place.as_deref().and_then(|place| {
             let (stripe, index) = place.split_first_chunk::<32>()?;
-            let index = defs_core::ids::ShardIndex(*index.first()?);
-            Some(ShardKey { stripe: defs_core::ids::StripeId(*stripe), index })
+            let index = ShardIndex(*index.first()?);
+            Some(ShardKey { stripe: StripeId(*stripe), index })
         }))
     }
 
@@ -113,37 +153,51 @@ impl<W: World> Engine<W> {
         key: ShardKey,
         stored: StoredShard,
     ) -> Result<(), Refusal> {
-        match self.is_sound(key, &stored).await {
-            Some(true) => {
+        match self.look_at(key, &stored).await {
+            Found::Whole => {
                 self.metrics.scrubbed_bytes.add(stored.length);
                 Ok(())
             }
-            // Deleted meanwhile, or the disk can't be read now.
-            None => Ok(()),
-            Some(false) => self.replace_bad(key, stored).await,
+            Found::Gone => Ok(()),
+            Found::Rotten => self.replace_bad(key, stored).await,
+            Found::Unreadable => self.replace_unreadable(key, stored).await,
         }
     }
 
-    /// Whether a shard's bytes are what their name says; `None` if it isn't here any more.
-    pub(crate) async fn is_sound(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
-        self.disk.shard(key).await.ok()??;
-        Some(self.is_as_named(key, stored).await.unwrap_or(false))
-    }
-
-    /// Whether a shard's bytes were read and are not what their name says: then they are
-    /// worth nothing. What can't be read now may be read later.
-    pub(crate) async fn has_rotted(&self, key: ShardKey, stored: &StoredShard) -> bool {
-        self.is_as_named(key, stored).await == Some(false)
-    }
-
-    /// Whether the bytes on the disk are what their name says; `None` if they can't be read.
-    async fn is_as_named(&self, key: ShardKey, stored: &StoredShard) -> Option<bool> {
-        let mut body = self.disk.read(key, 0..stored.length).await.ok()?;
-        let mut hasher = defs_core::digest::ShardHasher::default();
-        while let Some(frame) = body.next().await.ok()? {
-            hasher.update(&frame);
+    /// Reads a shard back.
+    pub(crate) async fn look_at(&self, key: ShardKey, stored: &StoredShard) -> Found {
+        let read = async {
+            let body = self.disk.read(key, 0..stored.length).await.ok()?;
+            is_as_named(body, stored).await
+        };
+        match read.await {
+            Some(true) => Found::Whole,
+            Some(false) => Found::Rotten,
+            None if matches!(self.disk.shard(key).await, Ok(None)) => Found::Gone,
+            None => Found::Unreadable,
         }
-        Some(hasher.finish() == stored.head.shard_id())
+    }
+
+    /// Puts the partner's copy in the place of one that the disk doesn't give. That may be the
+    /// last one, and come back: it goes only when the partner has shown that it has another.
+    async fn replace_unreadable(&self, key: ShardKey, stored: StoredShard) -> Result<(), Refusal> {
+        self.clock.sleep(self.config.timings.probe).await;
+        if self.look_at(key, &stored).await != Found::Unreadable {
+            return Ok(());
+        }
+        tracing::error!(stripe = %key.stripe, index = %key.index,
+            "a shard can't be read from this disk");
+        let own = self.membership.own_pair().map(|own| own.record);
+        let is_own = |own: &PairRecord| own.pair == stored.state.pair;
+        let partner = own.filter(is_own).and_then(|own| Some((own.partner_of(&self.me)?, own)));
+        let Some((partner, own)) = partner else { return Ok(()) };
+        let request = Request::CopyShard { pair: own.pair, epoch: own.epoch, key };
+        let copy = self.peers.call(partner, request, Body::empty()).await;
+        let copy = copy.map_err(partner_refusal)?;
+        if is_as_named(copy.body, &stored).await == Some(true) {
+            self.replace_bad(key, stored).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn replace_bad(
@@ -151,7 +205,8 @@ impl<W: World> Engine<W> {
         key: ShardKey,
         stored: StoredShard,
     ) -> Result<(), Refusal> {
-        tracing::error!(stripe = %key.stripe, index = %key.index, "a shard has rotted on this disk");
+        tracing::error!(stripe = %key.stripe, index = %key.index,
+            "a shard on this disk is worth nothing any more");
         self.metrics.shards_rotten.one();
         let text = format!("rotten at {} ms", self.clock.now().0);
         let changes =

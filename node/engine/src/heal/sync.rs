@@ -21,6 +21,7 @@ use tracing::Span;
 
 use crate::config::World;
 use crate::engine::Engine;
+use crate::heal::scrub::Found;
 use crate::heal::summary::{parts, record_of, shard_of, tombstone_of};
 use crate::keep::{LEASE_MAX, bounded, owed_key, tombstone_key};
 use crate::refuse::{disk_refusal, partner_refusal, refuse};
@@ -351,13 +352,7 @@ impl<W: World> Engine<W> {
             lease_until: self.lease_clock().saturating_add(lease),
             commit: copy.commit,
         };
-        let known = self.disk.shard(key).await.map_err(disk_refusal)?;
-        if let Some(known) = known {
-            let state = ShardState {
-                commit: known.state.commit.or(state.commit),
-                lease_until: known.state.lease_until.max(state.lease_until),
-                ..state
-            };
+        if self.disk.shard(key).await.map_err(disk_refusal)?.is_some() {
             // Whoever has it sees to it that both members do.
             let Ok(_claimed) = self.arrivals.claim(key) else { return Ok(None) };
             self.disk.apply(vec![Change::ShardState(key, state)]).await.map_err(disk_refusal)?;
@@ -402,7 +397,7 @@ impl<W: World> Engine<W> {
         let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
         let stored = stored.filter(|stored| stored.state.pair == pair && self.is_kept(stored));
         let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is not here"))?;
-        if self.has_rotted(key, &stored).await {
+        if self.look_at(key, &stored).await == Found::Rotten {
             // The partner would ask for it for ever.
             self.replace_bad(key, stored).await?;
             return Err(refuse(Reason::NotFound, "the shard has rotted here"));

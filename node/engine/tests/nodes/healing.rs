@@ -67,7 +67,7 @@ pub(crate) async fn put(net: &Net, owner: &Owner, stripe: &SealedStripe, places:
 
 async fn bytes_at(net: &Net, node: &NodeId, key: ShardKey) -> Option<Vec<u8>> {
     let stored = net.disk(node).shard(key).await.unwrap()?;
-    let body = net.disk(node).read(key, 0..stored.length).await.unwrap();
+    let body = net.disk(node).read(key, 0..stored.length).await.ok()?;
     Some(body.collect().await.unwrap())
 }
 
@@ -700,4 +700,36 @@ async fn a_shard_that_has_rotted_at_both_members_is_rebuilt_from_its_siblings() 
     for member in pairs[0].members {
         assert_eq!(bytes_at(&net, &member, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_cannot_be_read_is_kept_while_nobody_else_has_it() {
+    let mut net = Net::timed(2, reading_back()).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let stripe = owner.stripe(&[9; 5000], (1, 0), 1);
+    put(&net, &owner, &stripe, &[&pair]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    net.kill(&pair.mirror());
+    let disk = Arc::clone(&net.nodes[&pair.primary()].disk);
+    disk.set_readable(key, false);
+    net.pass(Duration::from_mins(40)).await;
+    disk.set_readable(key, true);
+    let read = bytes_at(&net, &pair.primary(), key).await;
+    assert_eq!(read.unwrap(), stripe.shards[0].bytes.to_vec());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_cannot_be_read_is_taken_from_the_partner() {
+    let net = Net::timed(4, reading_back()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let mirror = pairs[0].mirror();
+    net.disk(&mirror).set_readable(key, false);
+    assert!(bytes_at(&net, &mirror, key).await.is_none());
+    net.pass(Duration::from_mins(25)).await;
+    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
 }

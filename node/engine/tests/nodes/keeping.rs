@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use defs_core::ids::ShardIndex;
 use defs_core::message::{KeepStripe, Reason, Request, Response, Rung, ShardKey};
-use defs_core::port::Disk as _;
+use defs_core::port::{Change, Disk as _};
 use defs_core::statement::{Commit, Tombstone};
 use defs_engine::Timings;
 use defs_identity::{sign_statement, sign_statements};
@@ -137,6 +137,21 @@ async fn a_deletion_takes_the_owners_word_reaches_both_and_stays() {
     assert!(net.nodes.values().all(|node| node.disk.usage().shards == 0));
     assert_eq!(owner.ask(pair.primary(), request).await, Ok(Response::Done));
     assert_eq!(reason(owner.put(&stripe, 0, &pair).await), Reason::Deleted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_reaches_the_mirror_of_a_primary_that_lacks_the_shard() {
+    let net = Net::with(2).await;
+    let (owner, pair) = (net.owner(77), net.pairs().remove(0));
+    let stripe = owner.stripe(b"some bytes", (1, 0), 1);
+    owner.put(&stripe, 0, &pair).await.unwrap();
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    net.disk(&pair.primary()).apply(vec![Change::DeleteShard(key)]).await.unwrap();
+    let tombstone = Tombstone { stripe: stripe.descriptor.id() };
+    let tombstones = vec![sign_statement(&owner.key, &net.network, tombstone)];
+    let deleted = owner.ask(pair.primary(), Request::Delete { tombstones, both: true }).await;
+    assert_eq!(deleted, Ok(Response::Done));
+    assert!(net.nodes.values().all(|node| node.disk.usage().shards == 0));
 }
 
 #[tokio::test(start_paused = true)]
