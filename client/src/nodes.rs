@@ -141,8 +141,14 @@ impl<W: World> Nodes<W> {
     /// Nodes that may be asked to look for something, one after the other.
     pub(crate) async fn locators(&self) -> Result<Vec<NodeId>, Unreachable> {
         let view = self.directory.fresh().await?;
-        let members =
-            view.pairs.values().flat_map(|pair| pair.record.members.into_iter().zip(pair.alive));
+        // One of each pair first: of a pair that has just died the table may not know yet.
+        let place = |place: usize| {
+            let its = view.pairs.values();
+            its.filter_map(move |pair| {
+                Some((*pair.record.members.get(place)?, *pair.alive.get(place)?))
+            })
+        };
+        let members = place(0).chain(place(1));
         let mut nodes: Vec<_> = members.filter_map(|(node, alive)| alive.then_some(node)).collect();
         let now = self.world.clock().elapsed();
         nodes.sort_by_key(|node| self.links.pace.is_shunned(*node, now));

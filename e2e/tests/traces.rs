@@ -100,7 +100,10 @@ fn one_trace_runs_from_a_put_through_the_primary_to_the_mirrors_disk() {
     assert!(arrived().iter().any(|way| way[2] == "defs.shard.receive"), "{:#?}", arrived());
     for stage in ["slice.cut", "slice.seal", "slice.code", "manifest.write", "object.name"] {
         let name = format!("defs.{stage}");
-        assert_eq!(ways_up(&spans, &name), [[name.as_str(), "defs.put"]]);
+        let mut ways = ways_up(&spans, &name);
+        // The end of the file is looked for in a slice of its own.
+        ways.dedup();
+        assert_eq!(ways, [[name.as_str(), "defs.put"]]);
     }
     assert!(ways_up(&spans, "defs.receipt.sign").len() >= 2);
     // In three processes: the owner's, the primary's, the mirror's.

@@ -154,11 +154,12 @@ async fn a_slow_api_gets_each_object_once() {
         });
         line.trim().parse().unwrap()
     };
-    let waits = r#"controller_runtime_reconcile_total{controller="node",result="requeue_after"}"#;
+    let waits =
+        r#"controller_runtime_reconcile_total{controller="defsnode",result="requeue_after"}"#;
     assert!(value(waits) >= 4.0, "{page}");
     for (name, expected) in [
-        (r#"controller_runtime_reconcile_errors_total{controller="node"}"#, 0.0),
-        (r#"controller_runtime_active_workers{controller="node"}"#, 0.0),
+        (r#"controller_runtime_reconcile_errors_total{controller="defsnode"}"#, 0.0),
+        (r#"controller_runtime_active_workers{controller="defsnode"}"#, 0.0),
         ("defs_operator_nodes_heard", 0.0),
     ] {
         assert_eq!(value(name).to_bits(), f64::to_bits(expected), "{name}\n{page}");
