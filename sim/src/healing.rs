@@ -68,7 +68,7 @@ fn half_a_pair(cluster: &Cluster) -> Option<String> {
 
 /// Whether a pair can't go on: nobody is left of it, or one member whose witnesses can't agree to
 /// another beside it. What it held is rebuilt elsewhere.
-fn is_beyond_help(cluster: &Cluster, pair: &PairRecord) -> bool {
+pub(crate) fn is_beyond_help(cluster: &Cluster, pair: &PairRecord) -> bool {
     let can_agree = left_of(cluster, &pair.witnesses) >= WITNESSES_NEEDED;
     match lives(cluster, pair) {
         0 => true,

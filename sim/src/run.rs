@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use defs_client::{FileRef, Ticket};
+use defs_core::ids::PairId;
 use defs_core::network::PairRecord;
 use defs_port_suite::Nature as _;
 use tokio::task::JoinHandle;
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::chance::Chance;
 use crate::cluster::{CAPACITY, Cluster};
 use crate::faults::Faults;
-use crate::healing::{owed, work_done};
+use crate::healing::{is_beyond_help, owed, work_done};
 use crate::invariants::{
     Broken, History, all_that_hold_always, deleted_stays_deleted,
     no_acknowledged_byte_is_lost_while_losses_are_within_the_margin,
@@ -350,13 +351,19 @@ impl Run {
         self.look()?;
         no_disk_holds_what_it_never_got(&self.cluster, self.cluster.rotten())?;
         let ledger = self.ledger.open();
-        // A manifest on two pairs does not bear the loss of one of them.
-        let doomed = self.faults.margin.doomed();
+        // A manifest on two pairs does not bear the loss of one of them, and one on three not that
+        // of two; one member whose witnesses are lost too speaks for its pair no more.
+        let known = self.cluster.known_pairs();
+        let speaks = |pair: &&PairId| {
+            known.get(*pair).is_some_and(|record| !is_beyond_help(&self.cluster, record))
+        };
+        let is_too_much = |pairs: &[PairId]| {
+            !pairs.is_empty() && pairs.iter().filter(speaks).count() < pairs.len() / 2 + 1
+        };
         let excepted: BTreeSet<_> = ledger
             .files
             .iter()
-            .filter(|(_, file)| file.pairs.len() < 3)
-            .filter(|(_, file)| doomed.is_some_and(|pair| file.pairs.contains(&pair)))
+            .filter(|(_, file)| is_too_much(&file.pairs))
             .map(|(number, _)| *number)
             .collect();
         deleted_stays_deleted(&self.cluster, &ledger, read)?;

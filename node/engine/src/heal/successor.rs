@@ -86,8 +86,6 @@ impl<W: World> Engine<W> {
             trace::within(span, self.replace(&own.record, partner)).await
         } else if health == Some(Health::Alive) {
             self.renew_witnesses(&own.record, partner).await
-        } else if health == Some(Health::Down) {
-            self.renew_in_time(&own.record, partner).await
         } else {
             Ok(())
         };
@@ -168,7 +166,7 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// Nobody comes, now or yet, and a witness is silent. As long as two speak they agree to others;
+    /// Nobody can come now, and a witness is silent. As long as two speak they agree to others;
     /// with one, nobody could ever come, and nobody would say any more that this member may speak
     /// for its pair.
     async fn renew_in_time(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
