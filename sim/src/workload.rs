@@ -66,9 +66,12 @@ impl Worker {
             self.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&host));
             let number = self.owner.number;
             self.trace.note(format_args!("owner {number} begins"));
-            let working = self.work_with(&client, over);
-            if host.life().run_until_cancelled(working).await.is_some() {
+            // Its machine may end while it waits for what it writes in the background, too.
+            let working = async {
+                self.work_with(&client, over).await;
                 client.close().await;
+            };
+            if host.life().run_until_cancelled(working).await.is_some() {
                 break;
             }
             self.trace.note(format_args!("owner {number} ended in the middle"));
