@@ -70,8 +70,8 @@ pub struct StoreShard {
 pub struct KeepStripe {
     /// The owner's word for the stripe.
     pub commit: Signed<Commit>,
-    /// The shards that the asker believes to be at the pair: the stripe counts as held if
-    /// all of them are there.
+    /// The shards that the asker believes to be at the pair, which are kept from now on: the
+    /// stripe counts as held if all of them are there.
     pub indices: Vec<ShardIndex>,
 }
 

@@ -14,7 +14,8 @@ const EACH: u64 = 20;
 // what was then given up, 10 and 25 witnesses that signed for nothing, 22 a shard that went
 // elsewhere while its siblings were told to watch the place that failed, 31 a pair of one member,
 // 54 two halves of puts that failed, 101 and 201 rebuilders that kept each other from it, 102 a
-// spare that promised itself twice.
+// spare that promised itself twice, 276 a member without a
+// partner that lost two witnesses, 91 shards that a failed put had left and the commit kept.
 
 fn all_are_well(from: u64) {
     let plan = Plan { from, seeds: EACH, jobs: 1, results: None };

@@ -106,7 +106,8 @@ impl<W: World> Engine<W> {
             for (key, stored) in shards {
                 let lock = &stored.head.descriptor.body.lock;
                 self.check_statement(commit, lock)?;
-                if stored.state.commit.is_none() {
+                // What a put that failed has left here besides lies elsewhere now, and expires.
+                if stored.state.commit.is_none() && indices.contains(&key.index) {
                     let state = ShardState { commit: Some(commit.clone()), ..stored.state };
                     changes.push(Change::ShardState(key, state));
                 }

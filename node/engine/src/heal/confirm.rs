@@ -146,6 +146,14 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// How many witnesses have lately confirmed the epoch, and which have not.
+    pub(crate) fn speaking_witnesses(&self, own: &PairRecord) -> (usize, Vec<NodeId>) {
+        let (now, window) = (self.clock.elapsed(), self.config.timings.confirm_window());
+        let is_fresh = |node: &NodeId| self.confirmations.is_fresh(own, node, window, now);
+        let silent: Vec<_> = own.witnesses.iter().copied().filter(|it| !is_fresh(it)).collect();
+        (own.witnesses.len().saturating_sub(silent.len()), silent)
+    }
+
     /// Whether this member's word on records may be stale.
     pub(crate) async fn check_confirmed(&self) -> Result<(), Refusal> {
         let own = self.membership.own_pair().map(|own| own.record);
@@ -163,9 +171,8 @@ impl<W: World> Engine<W> {
             return Ok(());
         }
         let (now, window) = (self.clock.elapsed(), self.config.timings.confirm_window());
-        let is_fresh = |node: &NodeId| self.confirmations.is_fresh(&own, node, window, now);
-        let confirmed = || own.witnesses.iter().filter(|node| is_fresh(node)).count();
-        if is_fresh(&partner) || confirmed() >= WITNESSES_NEEDED {
+        let is_heard = self.confirmations.is_fresh(&own, &partner, window, now);
+        if is_heard || self.speaking_witnesses(&own).0 >= WITNESSES_NEEDED {
             return Ok(());
         }
         Err(refuse(Reason::Busy, "nobody has lately confirmed this pair's epoch"))

@@ -95,7 +95,7 @@ impl<W: World> Engine<W> {
     /// One try to get the epoch in which another node stands for `partner`.
     async fn replace(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
         if let Some(renewal) = self.renewal(own).await?
-            && self.has_signed(&renewal.record).await?
+            && (self.has_signed(&renewal.record).await? || self.witnesses_of(own, &renewal) > 0)
         {
             return self.renew_alone(own, partner, renewal).await;
         }
@@ -103,7 +103,7 @@ impl<W: World> Engine<W> {
             Some(proposal) => proposal,
             None => {
                 let Some(proposal) = self.propose_newcomer(own, partner).await? else {
-                    return Ok(());
+                    return self.renew_in_time(own, partner).await;
                 };
                 proposal
             }
@@ -164,6 +164,24 @@ impl<W: World> Engine<W> {
             return self.part_and_complete(own, partner, signed).await;
         }
         Ok(())
+    }
+
+    /// Nobody can come now, and a witness is silent. As long as two speak they agree to others;
+    /// with one, nobody could ever come, and nobody would say any more that this member may speak
+    /// for its pair.
+    async fn renew_in_time(&self, own: &PairRecord, partner: NodeId) -> Result<(), DiskError> {
+        let (speaking, silent) = self.speaking_witnesses(own);
+        if silent.is_empty() || speaking < WITNESSES_NEEDED || !self.standing().may_heal() {
+            return Ok(());
+        }
+        let without = [&silent[..], &[partner]].concat();
+        let witnesses = self.choose_witnesses(own, own.members, &without);
+        if witnesses.len() <= speaking {
+            return Ok(());
+        }
+        let renewal = self.propose_renewal(own, witnesses).await?;
+        tracing::info!(pair = %own.pair, lost = %partner, "other witnesses are proposed");
+        self.renew_alone(own, partner, renewal).await
     }
 
     /// Closes the epoch once `partner` goes by no word of this node any more.

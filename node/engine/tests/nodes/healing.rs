@@ -504,6 +504,30 @@ async fn witnesses_that_signed_for_nothing_are_followed_by_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lone_member_gets_other_witnesses_while_two_are_left() {
+    let mut net = Net::timed(10, quick()).await;
+    let pair = net.pairs().remove(0);
+    let lone = pair.primary();
+    let [first, second, ..] = pair.witnesses[..] else { panic!("{pair:?}") };
+    net.kill(&pair.mirror());
+    net.kill(&first);
+    net.until("others are its witnesses", |net| {
+        epoch_of(net, &lone, &pair.pair).is_some_and(|record| {
+            record.epoch == Epoch(2)
+                && record.members == pair.members
+                && !record.witnesses.contains(&first)
+        })
+    })
+    .await;
+    // Of the first ones too few are left to agree to anything.
+    net.kill(&second);
+    with_spares(&mut net, 11..=14, &lone, |net| {
+        epoch_of(net, &lone, &pair.pair).is_some_and(|record| record.epoch == Epoch(3))
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_spare_promises_itself_to_one_of_those_who_ask_at_once() {
     let net = Net::timed(9, quick()).await;
     let pairs = net.pairs();

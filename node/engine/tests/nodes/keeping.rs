@@ -44,6 +44,28 @@ async fn a_commit_reaches_both_members_and_only_the_owner_can_make_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_keeps_the_shards_that_it_names_and_no_others() {
+    let net = Net::with(2).await;
+    let (owner, pair) = (net.owner(77), net.pairs().remove(0));
+    let stripe = owner.stripe(b"some bytes", (1, 1), 2);
+    for place in [0, 1] {
+        owner.put(&stripe, place, &pair).await.unwrap();
+    }
+    let commit = Commit { stripe: stripe.descriptor.id() };
+    let commit = sign_statement(&owner.key, &net.network, commit);
+    let stripes = vec![KeepStripe { commit, indices: vec![ShardIndex(0)] }];
+    let answer = owner.ask(pair.primary(), Request::Commit { stripes, both: true }).await;
+    assert_eq!(answer, Ok(Response::Held(vec![true])));
+    for (index, is_kept) in [(0, true), (1, false)] {
+        let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(index) };
+        for node in pair.members {
+            let stored = net.disk(&node).shard(key).await.unwrap().unwrap();
+            assert_eq!(stored.state.commit.is_some(), is_kept);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unfinished_upload_expires_and_a_committed_one_stays() {
     let net = Net::timed(4, hourly()).await;
     let (owner, pairs) = (net.owner(77), net.pairs());
