@@ -267,6 +267,16 @@ impl Need {
         }
     }
 
+    /// To replace a shard that its own pair has lost.
+    fn of_bad(key: ShardKey, stored: &StoredShard) -> Self {
+        Self {
+            lost: BTreeMap::from([(key.index, stored.state.pair)]),
+            first: BTreeSet::from([key.index]),
+            known: Some(stored.clone()),
+            ..Self::of(key.stripe, &stored.head.descriptor.body)
+        }
+    }
+
     fn of(stripe: StripeId, descriptor: &StripeDescriptor) -> Self {
         Self {
             stripe,
@@ -387,7 +397,7 @@ impl<W: World> Engine<W> {
     /// made whole, the one that can bear the least first.
     pub(crate) async fn repair(self: Arc<Self>) {
         // What is bad here is this member's to see to, whichever it is.
-        let mut needs = self.bad_needs();
+        let mut needs = self.bad_needs().await;
         let is_whole = self.lost.all().is_empty() && needs.is_empty();
         if is_whole || !self.standing().may_heal() {
             return;
@@ -421,17 +431,26 @@ impl<W: World> Engine<W> {
     }
 
     /// Shards of this pair that neither member has whole.
-    fn bad_needs(&self) -> Vec<Need> {
-        let now = self.clock.elapsed();
-        let bad =
-            self.bad.all().into_iter().filter(|(key, _)| !self.repairs.waits(&key.stripe, now));
-        let need = |(key, stored): (ShardKey, StoredShard)| Need {
-            lost: BTreeMap::from([(key.index, stored.state.pair)]),
-            first: BTreeSet::from([key.index]),
-            known: Some(stored.clone()),
-            ..Need::of(key.stripe, &stored.head.descriptor.body)
-        };
-        bad.map(need).collect()
+    async fn bad_needs(&self) -> Vec<Need> {
+        let mut needs = Vec::new();
+        for (key, stored) in self.bad.all() {
+            let waits = self.repairs.waits(&key.stripe, self.clock.elapsed());
+            if !waits && !self.is_good_again(key, &stored).await {
+                needs.push(Need::of_bad(key, &stored));
+            }
+        }
+        needs
+    }
+
+    /// Whether so many of its siblings are at other pairs that it isn't needed for them.
+    pub(crate) async fn can_be_rebuilt(
+        &self,
+        key: ShardKey,
+        stored: &StoredShard,
+    ) -> Result<bool, Refusal> {
+        let census = self.census(&Need::of_bad(key, stored), stored).await?;
+        let others = census.sure.keys().filter(|index| **index != key.index).count();
+        Ok(!census.is_deleted && others >= stored.head.descriptor.body.geometry.data())
     }
 
     /// Of the two members one acts: the primary, or the mirror alone. Of a pair that is held to

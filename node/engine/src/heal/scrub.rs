@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::ids::{ShardIndex, StripeId};
-use defs_core::message::{Refusal, Request, ShardKey};
+use defs_core::message::{Reason, Refusal, Request, ShardKey};
 use defs_core::network::PairRecord;
-use defs_core::port::{Change, Clock, Disk, Peers as _, StateKey, StoredShard};
+use defs_core::port::{CallError, Change, Clock, Disk, Peers as _, StateKey, StoredShard};
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -178,8 +178,9 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Puts the partner's copy in the place of one that the disk doesn't give. That may be the
-    /// last one, and come back: it goes only when the partner has shown that it has another.
+    /// Puts another copy in the place of one that the disk doesn't give. That may be the last
+    /// one, and come back: it goes only when the partner has shown that it has another, or,
+    /// where that one has none, when enough siblings are at other pairs to rebuild it.
     async fn replace_unreadable(&self, key: ShardKey, stored: StoredShard) -> Result<(), Refusal> {
         self.clock.sleep(self.config.timings.probe).await;
         if self.look_at(key, &stored).await != Found::Unreadable {
@@ -192,9 +193,16 @@ impl<W: World> Engine<W> {
         let partner = own.filter(is_own).and_then(|own| Some((own.partner_of(&self.me)?, own)));
         let Some((partner, own)) = partner else { return Ok(()) };
         let request = Request::CopyShard { pair: own.pair, epoch: own.epoch, key };
-        let copy = self.peers.call(partner, request, Body::empty()).await;
-        let copy = copy.map_err(partner_refusal)?;
-        if is_as_named(copy.body, &stored).await == Some(true) {
+        let is_replaceable = match self.peers.call(partner, request, Body::empty()).await {
+            Ok(copy) => is_as_named(copy.body, &stored).await == Some(true),
+            Err(CallError::Refused { refusal, .. })
+                if matches!(refusal.reason, Reason::NotFound | Reason::Disk) =>
+            {
+                self.can_be_rebuilt(key, &stored).await?
+            }
+            Err(error) => return Err(partner_refusal(error)),
+        };
+        if is_replaceable {
             self.replace_bad(key, stored).await?;
         }
         Ok(())
@@ -225,14 +233,33 @@ impl<W: World> Engine<W> {
         self.disk.apply(vec![gone]).await.map_err(disk_refusal)
     }
 
+    /// Whether a bad shard is here again, or comes from the partner, which may only have been
+    /// away when it was asked before.
+    pub(crate) async fn is_good_again(&self, key: ShardKey, stored: &StoredShard) -> bool {
+        let is_here = matches!(self.disk.shard(key).await, Ok(Some(_)));
+        let own = self.membership.own_pair().map(|own| own.record);
+        let is_good = match own.filter(|own| own.pair == stored.state.pair) {
+            _ if is_here => true,
+            Some(own) => self.copy_from_partner(&own, key).await.is_ok(),
+            None => false,
+        };
+        if is_good {
+            self.bad.is_whole(&key);
+            let gone = Change::Remove(evidence_key(key));
+            if let Err(error) = self.disk.apply(vec![gone]).await {
+                tracing::warn!(%error, "what was noted of a bad shard stays");
+            }
+        }
+        is_good
+    }
+
     async fn copy_from_partner(&self, own: &PairRecord, key: ShardKey) -> Result<(), Refusal> {
         let partner = own.partner_of(&self.me);
-        let partner = partner.ok_or_else(|| {
-            refuse(defs_core::message::Reason::Degraded, "this node has no partner")
-        })?;
+        let partner =
+            partner.ok_or_else(|| refuse(Reason::Degraded, "this node has no partner"))?;
         match self.take_shard(own, partner, key).await? {
             Some(_) => Ok(()),
-            None => Err(refuse(defs_core::message::Reason::NotFound, "the partner has it not")),
+            None => Err(refuse(Reason::NotFound, "the partner has it not")),
         }
     }
 }

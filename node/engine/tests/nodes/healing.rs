@@ -757,3 +757,40 @@ async fn a_shard_that_cannot_be_read_is_taken_from_the_partner() {
     net.pass(Duration::from_mins(25)).await;
     assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_shard_is_taken_from_the_partner_as_soon_as_it_can_give_it() {
+    let net = Net::timed(4, reading_back()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    let [primary, mirror] = [pairs[0].primary(), pairs[0].mirror()];
+    net.disk(&primary).set_readable(key, false);
+    assert!(net.disk(&mirror).rot(key, 1234));
+    let is_gone = async || net.disk(&mirror).shard(key).await.unwrap().is_none();
+    while !is_gone().await {
+        net.pass(Duration::from_secs(1)).await;
+    }
+    net.disk(&primary).set_readable(key, true);
+    net.pass(Duration::from_mins(2)).await;
+    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_neither_member_can_read_is_rebuilt_from_its_siblings() {
+    let net = Net::timed(6, reading_back()).await;
+    let owner = net.owner(77);
+    let pairs = net.pairs();
+    let stripe = owner.stripe(&[9; 5000], (1, 2), 1);
+    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1], &pairs[2]]).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    for member in pairs[0].members {
+        net.disk(&member).set_readable(key, false);
+    }
+    net.pass(Duration::from_mins(40)).await;
+    for member in pairs[0].members {
+        assert_eq!(bytes_at(&net, &member, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+    }
+}
