@@ -225,8 +225,11 @@ impl<W: World> Engine<W> {
         let Some(own) = own.filter(is_own) else { return Ok(()) };
         if let Err(refusal) = self.copy_from_partner(&own, key).await {
             tracing::warn!(stripe = %key.stripe, index = %key.index, %refusal,
-                "the partner has no good copy: it is rebuilt from its siblings");
-            self.bad.add(key, stored);
+                "the partner gives no good copy");
+            // What no finished file needs is nobody's to rebuild.
+            if stored.state.commit.is_some() {
+                self.bad.add(key, stored);
+            }
             return Ok(());
         }
         let gone = Change::Remove(evidence_key(key));
