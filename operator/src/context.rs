@@ -263,6 +263,8 @@ pub(crate) struct Context {
     pub(crate) free: Free,
     /// Pairs that were made lately, by namespace and members.
     pub(crate) formed: Lately<(String, [String; 2])>,
+    /// Nodes that were called to a pair lately, by namespace.
+    pub(crate) called: Lately<(String, String)>,
     /// What the last look at each cluster gave.
     pub(crate) rankings: Rankings,
     /// How fast members are replaced.

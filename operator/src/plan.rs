@@ -95,8 +95,8 @@ pub(crate) struct KnownPair {
     pub(crate) primary: Option<String>,
     /// Whether the operator leaves it alone.
     pub(crate) is_paused: bool,
-    /// Whether a change of members is under way.
-    pub(crate) is_changing: bool,
+    /// Who comes, while a change of members is under way.
+    pub(crate) comes: Option<String>,
     /// Whether a person chose its members.
     pub(crate) is_pinned: bool,
     /// Whether both members are there and hold the same.
@@ -111,6 +111,18 @@ pub(crate) struct KnownPair {
     pub(crate) held: u64,
     /// When its members last changed, in Unix time.
     pub(crate) changed: Option<Duration>,
+}
+
+impl KnownPair {
+    /// Whether a change of members is under way.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.comes.is_some()
+    }
+
+    /// Its members, and whoever is called to be one.
+    fn takes(&self) -> impl Iterator<Item = &String> {
+        self.members.iter().chain(&self.comes)
+    }
 }
 
 /// A pair of the network that no DefsPair stands for.
@@ -194,7 +206,7 @@ pub(crate) fn judge(
         (silent * 100 > known * usize::from(wanted.freeze_above_percent)).then_some(silent);
     judgement.decisions.extend(orphans.iter().cloned().map(Decision::Adopt));
     let adopted = orphans.iter().flat_map(|it| &it.members);
-    let taken: BTreeSet<_> = pairs.iter().flat_map(|pair| &pair.members).chain(adopted).collect();
+    let taken: BTreeSet<_> = pairs.iter().flat_map(KnownPair::takes).chain(adopted).collect();
     let mut free: Vec<_> =
         members.iter().filter(|it| is_free(it) && !taken.contains(&it.name)).collect();
     replace::dissolve(&by_name, pairs, &mut judgement);

@@ -207,6 +207,7 @@ pub(crate) async fn control(
         credentials: Credentialed::default(),
         free: Free::default(),
         formed: Lately::default(),
+        called: Lately::default(),
         rankings: Rankings::default(),
         progress: Progress::default(),
         said: Said::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use defs_core::ids::{NodeId, PairId};
+use defs_core::message::Reason;
 use defs_core::port::{CallError, Clock as _};
 use defs_core::record::SignedRecord;
 use defs_identity::{UnixTime, authorise};
@@ -16,6 +17,9 @@ use crate::directory::{Pair, View};
 use crate::nodes::Nodes;
 use crate::peers::{Kind, unexpected};
 use crate::ports::World;
+
+/// How often a member that is busy is asked, within some two seconds.
+const BUSY_TRIES: u32 = 4;
 
 impl<W: World> Nodes<W> {
     /// Asks `enough` of `pairs` at once, and the others when one fails or is slow.
@@ -107,9 +111,9 @@ impl<W: World> Nodes<W> {
         };
         let answer = match early {
             Some(Ok(heads)) => Ok(heads),
-            Some(Err(_)) => self.ask_member(sought, second).await,
+            Some(Err(_)) => self.ask_patiently(sought, second).await,
             None => {
-                let other = self.ask_member(sought, second);
+                let other = self.ask_patiently(sought, second);
                 tokio::pin!(other);
                 tokio::select! {
                     biased;
@@ -125,6 +129,27 @@ impl<W: World> Nodes<W> {
             }
         };
         (id, answer)
+    }
+
+    /// Asks a member whose partner is away: until others have vouched for it, it is busy.
+    async fn ask_patiently(
+        &self,
+        sought: Sought<'_>,
+        node: NodeId,
+    ) -> Result<Vec<Arc<SignedRecord>>, CallError> {
+        let is_busy = |error: &CallError| {
+            error.refusal().is_some_and(|refusal| refusal.reason == Reason::Busy)
+        };
+        let mut attempt = 1;
+        loop {
+            match self.ask_member(sought, node).await {
+                Err(error) if is_busy(&error) && attempt < BUSY_TRIES => {
+                    self.wait_before(attempt).await;
+                }
+                answer => return answer,
+            }
+            attempt += 1;
+        }
     }
 
     async fn ask_member(

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 use defs_e2e::User;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::Network;
@@ -23,8 +23,8 @@ pub struct Laptop {
     space: Space,
     owner: User,
     config: String,
-    /// Ends with the value.
-    _forward: Child,
+    /// Ends with the value, or when nobody can read what it says.
+    _forward: (Child, BufReader<ChildStdout>),
 }
 
 impl std::fmt::Debug for Laptop {
@@ -73,7 +73,7 @@ impl Laptop {
 }
 
 /// Starts `kubectl port-forward` and waits until it listens.
-async fn forward(network: &Network<'_>) -> Result<Child> {
+async fn forward(network: &Network<'_>) -> Result<(Child, BufReader<ChildStdout>)> {
     let namespace = network.namespace();
     let port = network.cluster().await?.spec.node.port;
     let service = format!("service/{}", network.name());
@@ -86,12 +86,12 @@ async fn forward(network: &Network<'_>) -> Result<Child> {
         &service,
         &format!("{PORT}:{port}"),
     ])?;
-    let out = child.stdout.take().context("what kubectl says")?;
+    let mut out = BufReader::new(child.stdout.take().context("what kubectl says")?);
     let mut line = String::new();
-    let read = timeout(seconds(20), BufReader::new(out).read_line(&mut line)).await;
+    let read = timeout(seconds(20), out.read_line(&mut line)).await;
     read.context("kubectl port-forward says nothing")??;
     ensure!(line.contains("Forwarding from"), "kubectl port-forward says {line:?}");
-    Ok(child)
+    Ok((child, out))
 }
 
 /// A network namespace, removed with the value.

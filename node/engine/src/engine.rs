@@ -317,7 +317,8 @@ impl<W: World> Engine<W> {
             engine.look()
         });
         self.every(tasks, stop, timings.watch.heartbeat(), Self::ask_witnesses);
-        self.every(tasks, stop, timings.watch.heartbeat(), Self::keep_confirmed);
+        let confirm = timings.watch.heartbeat().min(timings.confirm_window() / 4);
+        self.every(tasks, stop, confirm, Self::keep_confirmed);
         self.every(tasks, stop, timings.watch.heartbeat(), Self::confirm_losses);
         self.every(tasks, stop, timings.form, Self::succeed);
         self.every(tasks, stop, timings.form, Self::close_gaps);

@@ -131,8 +131,14 @@ fn budget(cluster: &DefsCluster, names: &Names) -> Result<Option<PodDisruptionBu
     if cluster.spec.profile == Profile::Dev {
         return Ok(None);
     }
+    // While nodes are taken away there are more than the spec says.
+    let there = cluster.status.as_ref().map_or(0, |status| status.replicas);
+    let nodes = cluster.spec.replicas.max(there);
+    let least = i32::try_from(nodes.saturating_sub(1)).unwrap_or(i32::MAX);
     let spec = PodDisruptionBudgetSpec {
-        max_unavailable: Some(IntOrString::Int(1)),
+        // As a number: a share, or how many may be missing, is counted only for the built-in
+        // kinds that own pods.
+        min_available: Some(IntOrString::Int(least)),
         selector: Some(select(selector(&names.cluster))),
         // What doesn't work any more holds up nobody's drain.
         unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),

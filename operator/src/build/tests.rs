@@ -285,3 +285,14 @@ fn a_certificate_is_kept_until_it_is_time_or_the_authority_is_another() {
     let other = Authority::new("demo", now).unwrap();
     assert_ne!(secret(&other, Some(&first), now).data, first.data);
 }
+
+#[test]
+fn one_node_at_a_time_may_be_evicted_also_while_there_are_more_than_are_wanted() {
+    let least = |cluster: &DefsCluster| built(cluster)["budget"]["spec"]["minAvailable"].clone();
+    let mut cluster = cluster(&json!({"replicas": 6}));
+    assert_eq!(least(&cluster), 5);
+    let status =
+        defs_crds::cluster::status::DefsClusterStatus { replicas: 10, ..Default::default() };
+    cluster.status = Some(status);
+    assert_eq!(least(&cluster), 9);
+}

@@ -200,6 +200,11 @@ async fn change(
     let Some(pair) = looked.pairs.iter().find(|it| it.name_any() == pair) else { return Ok(()) };
     let before = pair.status.clone().unwrap_or_default();
     let Some(epoch) = before.epoch else { return Ok(()) };
+    // The store may lag behind what called it to another pair.
+    let namespace = pair.namespace().unwrap_or_default();
+    if !context.called.is_due((namespace, to.to_owned())) {
+        return Ok(());
+    }
     let held = looked.known_pairs.iter().find(|it| it.name == pair.name_any());
     let migration = Migration {
         id: hex(&OsRandom.array::<8>()),

@@ -90,7 +90,7 @@ pub(crate) fn look(
     let is_settled = members.iter().all(|it| it.is_heard)
         && nodes.len() == cluster.spec.replicas as usize
         && pairs.len() >= cluster.spec.pairs() as usize
-        && known_pairs.iter().all(|it| !it.is_changing && it.is_healthy)
+        && known_pairs.iter().all(|it| !it.is_changing() && it.is_healthy)
         && members.iter().all(|it| !it.is_outdated);
     Ok(Looked {
         nodes,
@@ -276,10 +276,11 @@ impl<'a> Said<'a> {
             }
         }
         let used = |name: &String| Some(self.reports.get(name)?.status.as_ref()?.used_bytes);
-        let is_changing = status.migration.as_ref().is_some_and(|it| {
+        let is_under_way = |phase: &MigrationPhase| {
             use MigrationPhase::{Cleaning, Done, Failed};
-            !matches!(it.phase, Done | Failed | Cleaning)
-        });
+            !matches!(phase, Done | Failed | Cleaning)
+        };
+        let migration = status.migration.filter(|it| is_under_way(&it.phase));
         let changed = status.history.first().map(|it| it.at.0.as_second());
         Some(KnownPair {
             name: pair.name_any(),
@@ -288,7 +289,7 @@ impl<'a> Said<'a> {
             is_forgotten: status.epoch.is_some() && newest.is_none(),
             primary: status.primary,
             is_paused: pair.spec.paused,
-            is_changing,
+            comes: migration.map(|it| it.to),
             is_pinned: pair.spec.origin == Origin::Pinned,
             is_healthy: status.phase == Some(PairPhase::Healthy),
             held_down,

@@ -337,7 +337,7 @@ fn progress(cluster: &DefsCluster, told: &Told<'_>) -> (bool, Reason, String) {
             (false, Reason::WaitingForApproval, how)
         };
     }
-    if let Some(pair) = looked.known_pairs.iter().find(|pair| pair.is_changing) {
+    if let Some(pair) = looked.known_pairs.iter().find(|pair| pair.is_changing()) {
         return (true, Reason::Replacing, format!("{}.", pair.name));
     }
     let shrinks = looked.members.iter().filter(|it| it.asked == Asked::Shrink).count();

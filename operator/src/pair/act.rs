@@ -32,7 +32,8 @@ pub(super) async fn act(
     let Some(migration) = &status.migration else {
         return keep_members(context, names, pair, observed).await;
     };
-    if migration::given_up(context, (cluster, names), migration, observed).is_some() {
+    let change = (status.pair_id.as_deref(), migration);
+    if migration::given_up(context, (cluster, names), change, observed).is_some() {
         // The word that was said is taken back before the change is written off.
         let leaves = id_of(context, names, &migration.from);
         return match leaves {

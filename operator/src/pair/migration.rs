@@ -41,7 +41,8 @@ pub(super) fn settle(
         conditions.say(Type::MigrationStuck, false, Reason::AsAsked, "");
         return;
     };
-    if let Some(why) = given_up(context, (cluster, names), &migration, observed) {
+    let change = (status.pair_id.as_deref(), &migration);
+    if let Some(why) = given_up(context, (cluster, names), change, observed) {
         let note = format!("{} for {}: {why}.", migration.to, migration.from);
         conditions.news.push((Reason::MigrationFailed, note.clone()));
         return over(context, status, conditions, (&migration, note));
@@ -77,11 +78,12 @@ fn over(
 }
 
 /// Why a change is not gone on with. What was decided for a node that is back is over before
-/// anybody else has its place; a newcomer that is gone makes room for another.
+/// anybody else has its place; a newcomer that is gone, or in another pair by now, makes room for
+/// another.
 pub(super) fn given_up(
     context: &Context,
     (cluster, names): (&DefsCluster, &Names),
-    migration: &Migration,
+    (pair, migration): (Option<&str>, &Migration),
     observed: &Observed,
 ) -> Option<String> {
     if observed.has(&migration.to) && migration.from != migration.to {
@@ -96,6 +98,10 @@ pub(super) fn given_up(
         return Some(format!("{} is back", migration.from));
     }
     let known = context.agents.known(&agent_key(names, &migration.to));
+    let is_in = known.report.as_ref().and_then(|it| it.pair.as_ref());
+    if is_in.is_some_and(|other| Some(other.pair_id.as_str()) != pair) {
+        return Some(format!("{} is in another pair", migration.to));
+    }
     let silence = context.agents.silence(&known, Instant::now());
     let patience = NEWCOMER_PATIENCE.max(cluster.spec.failover.fail_after.duration());
     (silence > patience).then(|| format!("{} is not heard any more", migration.to))

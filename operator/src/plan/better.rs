@@ -109,7 +109,7 @@ pub(crate) fn carry_on(
     pairs: &[KnownPair],
     moves_max: NonZeroUsize,
 ) -> Going {
-    let mut changing = pairs.iter().filter(|pair| pair.is_changing).count();
+    let mut changing = pairs.iter().filter(|pair| pair.is_changing()).count();
     let mut busy: BTreeSet<&str> = BTreeSet::new();
     let (mut left, mut begins) = (Vec::new(), Vec::new());
     for step in plan {
@@ -117,14 +117,14 @@ pub(crate) fn carry_on(
             return Going::Broken(format!("there is no pair {} any more", step.pair));
         };
         let is_in = |name: &String| pair.members.contains(name);
-        if is_in(&step.comes) && !is_in(&step.leaves) && !pair.is_changing {
+        if is_in(&step.comes) && !is_in(&step.leaves) && !pair.is_changing() {
             continue;
         }
         let [one, two, three] = [&step.pair, &step.leaves, &step.comes].map(String::as_str);
         let is_disjoint = ![one, two, three].iter().any(|name| busy.contains(name));
         busy.extend([one, two, three]);
         left.push(step.clone());
-        if pair.is_changing || !is_disjoint {
+        if pair.is_changing() || !is_disjoint {
             continue;
         }
         if !is_in(&step.leaves) {
@@ -134,7 +134,7 @@ pub(crate) fn carry_on(
             ));
         }
         let comes = members.iter().find(|it| it.name == step.comes);
-        let is_taken = pairs.iter().any(|pair| pair.members.contains(&step.comes));
+        let is_taken = pairs.iter().any(|pair| pair.takes().any(|it| *it == step.comes));
         if is_taken || !comes.is_some_and(is_free) {
             return Going::Broken(format!("{} is not free any more", step.comes));
         }

@@ -32,7 +32,7 @@ pub(super) fn replace(
     free: &mut Vec<&Member>,
     judgement: &mut Judgement,
 ) {
-    let left_alone = |pair: &KnownPair| pair.is_paused || pair.is_changing || pair.is_forgotten;
+    let left_alone = |pair: &KnownPair| pair.is_paused || pair.is_changing() || pair.is_forgotten;
     for pair in pairs.iter().filter(|pair| !left_alone(pair)) {
         for (name, other) in [(0, 1), (1, 0)].map(|(a, b)| (&pair.members[a], &pair.members[b])) {
             let (Some(member), Some(stays)) =

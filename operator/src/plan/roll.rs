@@ -14,7 +14,7 @@ pub(crate) fn next_restart<'a>(members: &'a [Member], pairs: &[KnownPair]) -> Op
         return Some(&stuck.name);
     }
     let all_serve = members.iter().all(|it| it.is_heard && it.is_ready)
-        && pairs.iter().all(|pair| pair.is_healthy && !pair.is_changing);
+        && pairs.iter().all(|pair| pair.is_healthy && !pair.is_changing());
     if !all_serve {
         return None;
     }

@@ -60,7 +60,7 @@ fn pair(number: u8, members: [u8; 2], held_down: &[u8]) -> KnownPair {
         members: members.map(|it| format!("c-{it}")),
         primary: Some(format!("c-{}", members[0])),
         is_paused: false,
-        is_changing: false,
+        comes: None,
         is_pinned: false,
         is_healthy: held_down.is_empty(),
         held_down: held_down.iter().map(|it| format!("c-{it}")).collect(),
@@ -69,6 +69,10 @@ fn pair(number: u8, members: [u8; 2], held_down: &[u8]) -> KnownPair {
         held: 10,
         changed: None,
     }
+}
+
+fn changing(pair: KnownPair, comes: u8) -> KnownPair {
+    KnownPair { comes: Some(format!("c-{comes}")), ..pair }
 }
 
 fn wanted() -> Wanted {
@@ -177,9 +181,25 @@ fn one_spare_goes_to_one_pair_and_the_other_is_told_apart() {
 }
 
 #[test]
+fn a_spare_that_is_called_to_one_pair_is_not_called_to_another() {
+    let members = [member(0), away(1, 600), member(2), away(3, 600), member(4), member(5)];
+    let pairs = |comes| [changing(pair(0, [0, 1], &[1]), comes), pair(1, [2, 3], &[3])];
+    for (called, free) in [(4, "c-5"), (5, "c-4")] {
+        let decisions = now(&members, &pairs(called)).decisions;
+        let [Decision::Replace { pair, comes, .. }] = &decisions[..] else {
+            panic!("{decisions:?}");
+        };
+        assert_eq!((pair.as_str(), comes.as_str()), ("pair-1", free));
+    }
+    let judgement = now(&members[..5], &pairs(4));
+    assert_eq!(judgement.decisions, []);
+    assert_eq!(judgement.without_substitute, ["c-3"]);
+}
+
+#[test]
 fn what_changes_or_is_paused_is_left_alone() {
     let members = [member(0), away(1, 600), member(2), member(3), member(4)];
-    let changing = KnownPair { is_changing: true, ..pair(0, [0, 1], &[1]) };
+    let changing = changing(pair(0, [0, 1], &[1]), 5);
     let paused = KnownPair { is_paused: true, ..pair(0, [0, 1], &[1]) };
     for quiet in [changing, paused] {
         assert_eq!(now(&members, &[quiet, pair(1, [2, 3], &[])]).decisions, []);
@@ -346,10 +366,10 @@ fn a_plan_whose_newcomer_is_gone_or_taken_is_broken_and_waits_while_its_pair_cop
         carry_on(&plan, members, pairs, NonZeroUsize::MIN)
     };
     assert!(matches!(go(&members, &pairs), Going::On { begins, .. } if begins.len() == 1));
-    let copying = KnownPair { is_changing: true, ..pairs[0].clone() };
+    let copying = changing(pairs[0].clone(), 4);
     let waits = Going::On { left: plan.to_vec(), begins: Vec::new() };
     assert_eq!(go(&members, &[copying, pairs[1].clone()]), waits);
-    let elsewhere = KnownPair { is_changing: true, ..pairs[1].clone() };
+    let elsewhere = changing(pairs[1].clone(), 6);
     assert_eq!(go(&members, &[pairs[0].clone(), elsewhere]), waits, "one pair at a time");
     members[4] = away(4, 60);
     assert!(matches!(go(&members, &pairs), Going::Broken(why) if why.contains("not free")));

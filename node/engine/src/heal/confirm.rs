@@ -12,6 +12,8 @@ use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Reason, Refusal, Request, Response};
 use defs_core::network::PairRecord;
 use defs_core::port::Clock;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 
 use crate::config::World;
 use crate::engine::Engine;
@@ -135,14 +137,22 @@ impl<W: World> Engine<W> {
             let asked = self.call_within(witness, request, self.config.timings.probe);
             async move { (witness, asked.await) }
         };
-        for (witness, answer) in futures::future::join_all(asked.map(ask)).await {
-            match answer {
-                Ok(reply) if reply.response == Response::Done => {
-                    self.confirmations.got(&own, witness, now);
+        let mut answers: FuturesUnordered<_> = asked.map(ask).collect();
+        let all = async {
+            while let Some((witness, answer)) = answers.next().await {
+                match answer {
+                    Ok(reply) if reply.response == Response::Done => {
+                        self.confirmations.got(&own, witness, now);
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%witness, %error, "the epoch was not confirmed"),
                 }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%witness, %error, "the epoch was not confirmed"),
             }
+        };
+        // Whoever hangs must not keep the others from being asked again in time.
+        tokio::select! {
+            () = all => {}
+            () = self.clock.sleep(window / 4) => {}
         }
     }
 

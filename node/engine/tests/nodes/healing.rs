@@ -1,6 +1,7 @@
 //! One member lost, both lost: who takes the place, what is taken over, what is rebuilt.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use std::time::Duration;
 use defs_codec::SealedStripe;
 use defs_core::body::Body;
 use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex};
-use defs_core::message::{KeepStripe, PairView, Reason, Request, Response, ShardKey};
+use defs_core::message::{Gossip, KeepStripe, PairView, Reason, Request, Response, ShardKey};
 use defs_core::network::{PairRecord, SignedPairRecord};
-use defs_core::port::{Disk as _, Peers as _, StateKey};
+use defs_core::port::{Disk as _, Peers as _, Reply, Service, StateKey, Verdict};
 use defs_core::record::Content;
 use defs_core::statement::{Commit, Tombstone};
 use defs_core::wish::Want;
@@ -278,6 +279,43 @@ async fn who_is_cut_off_says_nothing_of_records_before_the_others_go_on_without_
     assert!(last_word.elapsed() >= window, "{:?}", last_word.elapsed());
     assert_eq!(reason(read(cut_off).await), Reason::Busy);
     assert!(matches!(read(survivor).await, Ok(Response::Records(_))));
+}
+
+/// A machine without power: no answer comes, nor a refusal.
+struct Dark;
+
+impl Service for Dark {
+    async fn serve(&self, _: NodeId, _: Request, _: Body) -> Reply {
+        pending().await
+    }
+
+    fn hear(&self, _: Gossip) -> Verdict {
+        Verdict::Ignore
+    }
+
+    fn gone(&self, _: NodeId) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_witness_that_hangs_does_not_make_the_words_of_the_others_stale() {
+    let mut net = Net::timed(7, quick()).await;
+    let owner = net.owner(77);
+    let pair = net.pairs().remove(0);
+    let [survivor, gone] = pair.members;
+    let record = owner.record(1, 1, Content::Sealed(vec![7; 100]), &[pair.pair]);
+    let keys = vec![record.key];
+    owner.write(&owner.sign(record), &pair).await.unwrap();
+    owner.log_in(survivor).await;
+    for node in [gone, pair.witnesses[0]] {
+        net.kill(&node);
+        net.net.serve(node, Arc::new(Dark));
+    }
+    // Until the witnesses are asked the partner's word is good.
+    for _ in 0..150 {
+        net.pass(Duration::from_millis(100)).await;
+        let read = owner.ask(survivor, Request::ReadRecords { keys: keys.clone() }).await;
+        assert!(matches!(read, Ok(Response::Records(_))), "{read:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -588,7 +626,7 @@ async fn nobody_gets_a_share_without_a_loss() {
         defs_core::port::Peers::call(&thief, holder, request, Body::empty())
     };
     let refused = |answer: Result<_, defs_core::port::CallError>| {
-        answer.map(|_: defs_core::port::Reply| ()).unwrap_err().refusal().unwrap().reason
+        answer.map(|_: Reply| ()).unwrap_err().refusal().unwrap().reason
     };
     // At a pair that lives, at another than the holder knows, none at all.
     assert_eq!(refused(ask(lost(&pairs[1])).await), Reason::Busy);
