@@ -180,25 +180,22 @@ async fn end(tasks: &TaskTracker, stop: &CancellationToken) {
     }
 }
 
-/// The three controllers, until `stop`.
-pub(crate) async fn control(
+/// What the controllers share.
+fn shared(
     (client, metrics): (&Client, &Arc<Metrics>),
     options: &Options,
-    (tasks, stop): (&TaskTracker, &CancellationToken),
-) -> Result<()> {
-    let other_crds = crate::installed::differing(client).await?;
-    let mut stores = Stores::start(client, options.namespace.as_deref(), (tasks, stop))?;
-    stores.filled().await?;
-    let (agents, news) = Agents::new(&metrics.operator, tasks, stop);
-    let News { nodes: node_news, clusters: cluster_news, members: member_news } = news;
+    stores: &Stores,
+    agents: Agents,
+    other_crds: Vec<String>,
+) -> Arc<Context> {
     let reporter = Reporter {
         controller: "defs-operator".to_owned(),
         instance: Some(options.identity.clone()),
     };
-    let context = Arc::new(Context {
+    Arc::new(Context {
         client: client.clone(),
         metrics: Arc::clone(metrics),
-        world: World::of(&stores),
+        world: World::of(stores),
         agents,
         recorder: Recorder::new(client.clone(), reporter),
         repository: options.repository.clone(),
@@ -212,9 +209,23 @@ pub(crate) async fn control(
         progress: Progress::default(),
         said: Said::default(),
         failures: Failures::default(),
-    });
+    })
+}
+
+/// The three controllers, until `stop`.
+pub(crate) async fn control(
+    (client, metrics): (&Client, &Arc<Metrics>),
+    options: &Options,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<()> {
+    let other_crds = crate::installed::differing(client).await?;
+    let mut stores = Stores::start(client, options.namespace.as_deref(), (tasks, stop))?;
+    stores.filled().await?;
+    let (agents, news) = Agents::new(&metrics.operator, tasks, stop);
+    let News { nodes: node_news, clusters: cluster_news, members: member_news } = news;
+    let context = shared((client, metrics), options, &stores, agents, other_crds);
     let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
-    let waiting = |controller| metrics.operator.queued.of(controller).clone();
+    let waiting = |controller| metrics.operator.queued.of(controller);
     let of_cluster = |namespace: Option<String>, cluster: &str| {
         namespace.map(|namespace| ObjectRef::<DefsCluster>::new(cluster).within(&namespace))
     };
