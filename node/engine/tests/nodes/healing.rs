@@ -731,79 +731,72 @@ fn reading_back() -> Timings {
     Timings { scrub: Duration::from_mins(10), ..quick() }
 }
 
+/// So many nodes that read everything back, and in their pairs a stripe of one shard and `parity`
+/// more: the key of the first, which the first pair has, and its bytes.
+async fn read_back(nodes: u8, parity: u32) -> (Net, ShardKey, Vec<u8>) {
+    let net = Net::timed(nodes, reading_back()).await;
+    let owner = net.owner(77);
+    let stripe = owner.stripe(&[9; 5000], (1, parity), 1);
+    let pairs = net.pairs();
+    let places: Vec<_> = pairs.iter().take(stripe.shards.len()).collect();
+    put(&net, &owner, &stripe, &places).await;
+    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
+    (net, key, stripe.shards[0].bytes.to_vec())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rotten_byte_is_found_and_the_shard_taken_from_the_partner() {
-    let net = Net::timed(4, reading_back()).await;
-    let owner = net.owner(77);
+    let (net, key, bytes) = read_back(4, 1).await;
     let pairs = net.pairs();
-    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
-    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
-    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
     let mirror = pairs[0].mirror();
     assert!(net.disk(&mirror).rot(key, 1234));
     net.pass(Duration::from_mins(25)).await;
-    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), bytes);
     let stored = net.disk(&mirror).shard(key).await.unwrap().unwrap();
     assert!(stored.state.commit.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_has_rotted_at_both_members_is_rebuilt_from_its_siblings() {
-    let net = Net::timed(6, reading_back()).await;
-    let owner = net.owner(77);
+    let (net, key, bytes) = read_back(6, 2).await;
     let pairs = net.pairs();
-    let stripe = owner.stripe(&[9; 5000], (1, 2), 1);
-    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1], &pairs[2]]).await;
-    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
     for member in pairs[0].members {
         assert!(net.disk(&member).rot(key, 77));
     }
     net.pass(Duration::from_mins(40)).await;
     for member in pairs[0].members {
-        assert_eq!(bytes_at(&net, &member, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+        assert_eq!(bytes_at(&net, &member, key).await.unwrap(), bytes);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_cannot_be_read_is_kept_while_nobody_else_has_it() {
-    let mut net = Net::timed(2, reading_back()).await;
-    let owner = net.owner(77);
+    let (mut net, key, bytes) = read_back(2, 0).await;
     let pair = net.pairs().remove(0);
-    let stripe = owner.stripe(&[9; 5000], (1, 0), 1);
-    put(&net, &owner, &stripe, &[&pair]).await;
-    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
     net.kill(&pair.mirror());
     let disk = Arc::clone(&net.nodes[&pair.primary()].disk);
     disk.set_readable(key, false);
     net.pass(Duration::from_mins(40)).await;
     disk.set_readable(key, true);
     let read = bytes_at(&net, &pair.primary(), key).await;
-    assert_eq!(read.unwrap(), stripe.shards[0].bytes.to_vec());
+    assert_eq!(read.unwrap(), bytes);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_cannot_be_read_is_taken_from_the_partner() {
-    let net = Net::timed(4, reading_back()).await;
-    let owner = net.owner(77);
+    let (net, key, bytes) = read_back(4, 1).await;
     let pairs = net.pairs();
-    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
-    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
-    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
     let mirror = pairs[0].mirror();
     net.disk(&mirror).set_readable(key, false);
     assert!(bytes_at(&net, &mirror, key).await.is_none());
     net.pass(Duration::from_mins(25)).await;
-    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), bytes);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_shard_is_taken_from_the_partner_as_soon_as_it_can_give_it() {
-    let net = Net::timed(4, reading_back()).await;
-    let owner = net.owner(77);
+    let (net, key, bytes) = read_back(4, 1).await;
     let pairs = net.pairs();
-    let stripe = owner.stripe(&[9; 5000], (1, 1), 1);
-    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1]]).await;
-    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
     let [primary, mirror] = [pairs[0].primary(), pairs[0].mirror()];
     net.disk(&primary).set_readable(key, false);
     assert!(net.disk(&mirror).rot(key, 1234));
@@ -813,22 +806,18 @@ async fn a_bad_shard_is_taken_from_the_partner_as_soon_as_it_can_give_it() {
     }
     net.disk(&primary).set_readable(key, true);
     net.pass(Duration::from_mins(2)).await;
-    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+    assert_eq!(bytes_at(&net, &mirror, key).await.unwrap(), bytes);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_neither_member_can_read_is_rebuilt_from_its_siblings() {
-    let net = Net::timed(6, reading_back()).await;
-    let owner = net.owner(77);
+    let (net, key, bytes) = read_back(6, 2).await;
     let pairs = net.pairs();
-    let stripe = owner.stripe(&[9; 5000], (1, 2), 1);
-    put(&net, &owner, &stripe, &[&pairs[0], &pairs[1], &pairs[2]]).await;
-    let key = ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(0) };
     for member in pairs[0].members {
         net.disk(&member).set_readable(key, false);
     }
     net.pass(Duration::from_mins(40)).await;
     for member in pairs[0].members {
-        assert_eq!(bytes_at(&net, &member, key).await.unwrap(), stripe.shards[0].bytes.to_vec());
+        assert_eq!(bytes_at(&net, &member, key).await.unwrap(), bytes);
     }
 }
