@@ -71,7 +71,8 @@ pub struct DefsNodeSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Replace {
-    /// Whether another node shall take its place. It hands over first, as long as it answers.
+    /// Whether another node shall take its place. It hands over first, as long as it answers,
+    /// and takes no other place while that is asked.
     pub requested: bool,
     /// The node's `status.peerId`, as a person's word that what only it holds is given up: nobody
     /// waits for it any more.

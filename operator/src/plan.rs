@@ -236,6 +236,16 @@ fn is_free(member: &Member) -> bool {
     member.is_heard && member.node.is_some() && member.is_to_stay()
 }
 
+/// How many nodes could take a place: in no pair nor called to one, and not about to go. One whose
+/// connection has just broken is counted on.
+pub(crate) fn spares(members: &[Member], pairs: &[KnownPair]) -> usize {
+    let taken: BTreeSet<_> = pairs.iter().flat_map(KnownPair::takes).collect();
+    let is_spare = |it: &&Member| {
+        it.node.is_some() && it.is_to_stay() && !is_silent(it) && !taken.contains(&it.name)
+    };
+    members.iter().filter(is_spare).count()
+}
+
 /// Whether the operator doesn't hear a node; a connection that has just broken is no silence.
 fn is_silent(member: &Member) -> bool {
     !member.is_heard && member.silent >= crate::agents::SILENT_AFTER

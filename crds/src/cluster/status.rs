@@ -33,7 +33,8 @@ pub struct DefsClusterStatus {
     #[serde(default)]
     #[schemars(range(max = 100_000))]
     pub ready: u32,
-    /// Nodes of these that are in no pair.
+    /// Nodes of these that are in no pair and could take a place: they answer, and nobody has
+    /// asked for another in theirs.
     #[serde(default)]
     #[schemars(range(max = 100_000))]
     pub spares: u32,

@@ -22,7 +22,7 @@ use crate::build::Names;
 use crate::condition::Conditions;
 use crate::context::Context;
 use crate::error::Error;
-use crate::plan::{Asked, Judgement, are_apart};
+use crate::plan::{Asked, Judgement, are_apart, spares};
 
 /// What there is to tell of a cluster.
 struct Told<'a> {
@@ -31,7 +31,7 @@ struct Told<'a> {
     counts: PairCounts,
     /// Nodes that are heard.
     heard: usize,
-    /// Nodes in no pair.
+    /// Nodes that could take a place.
     spares: u32,
     used_percent: u8,
     /// What could not be made.
@@ -58,7 +58,7 @@ pub(super) async fn tell(
         decided,
         counts,
         heard,
-        spares: count(looked.members.len().saturating_sub(2 * looked.known_pairs.len())),
+        spares: count(spares(&looked.members, &looked.known_pairs)),
         used_percent: percent(used, usable),
         problem: problem.filter(|error| error.is_for_people()),
     };

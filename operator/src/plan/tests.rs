@@ -108,6 +108,21 @@ fn pairs_form_across_zones_when_all_nodes_are_in_and_spares_are_left() {
 }
 
 #[test]
+fn only_who_could_take_a_place_counts_as_spare() {
+    let pairs = [pair(0, [0, 1], &[])];
+    let counted = |last: Member| spares(&[member(0), member(1), member(2), last], &pairs);
+    assert_eq!(counted(member(3)), 2);
+    assert_eq!(counted(away(3, 1)), 2, "its connection may just have broken");
+    assert_eq!(counted(away(3, 600)), 1);
+    for asked in [Asked::Leave, Asked::Shrink, Asked::GivenUp] {
+        assert_eq!(counted(Member { asked, ..member(3) }), 1, "{asked:?}");
+    }
+    assert_eq!(counted(Member { node: None, ..member(3) }), 1);
+    let called = [changing(pair(0, [0, 1], &[1]), 3)];
+    assert_eq!(spares(&[member(0), member(1), member(2), member(3)], &called), 1);
+}
+
+#[test]
 fn two_on_one_machine_are_no_pair_unless_that_is_allowed() {
     let crowded: Vec<_> = (0..5)
         .map(|number| Member {

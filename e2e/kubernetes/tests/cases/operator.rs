@@ -30,6 +30,9 @@ async fn a_migration_goes_on_when_its_operator_is_killed_at_each_of_its_phases()
         ns.patch::<DefsNode>(leaves, &replace).await?;
         let mut phases = goes_on(&network, &pairing.name, leaves).await?;
         ns.figure("asked for, killed at", format!("{phases:?}"))?;
+        // Else it takes no place: it was asked to leave.
+        let stay = json!({"spec": {"replace": {"requested": false}}});
+        ns.patch::<DefsNode>(leaves, &stay).await?;
         phases.extend(is_given_up(&network).await?);
         // The next leader is there when the lease has run out: what is over by then isn't seen.
         for phase in [MigrationPhase::Planned, MigrationPhase::Copying, MigrationPhase::Switching] {
