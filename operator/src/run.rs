@@ -16,7 +16,7 @@ use defs_telemetry::Level;
 use defs_telemetry::label;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream, StreamExt};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
@@ -226,9 +226,6 @@ pub(crate) async fn control(
     let context = shared((client, metrics), options, &stores, agents, other_crds);
     let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
     let waiting = |controller| metrics.operator.queued.of(controller);
-    let of_cluster = |namespace: Option<String>, cluster: &str| {
-        namespace.map(|namespace| ObjectRef::<DefsCluster>::new(cluster).within(&namespace))
-    };
     let clusters =
         Controller::for_shared_stream(stores.clusters.changes()?, stores.clusters.store.clone())
             .with_config(config.clone())
@@ -236,10 +233,11 @@ pub(crate) async fn control(
             .owns_shared_stream(stores.services.changes()?)
             .owns_shared_stream(stores.budgets.changes()?)
             .owns_shared_stream(stores.policies.changes()?)
-            .watches_shared_stream(stores.nodes.changes()?, move |node: Arc<DefsNode>| {
+            .watches_shared_stream(stores.secrets.changes()?, |secret| of_its_own(&secret))
+            .watches_shared_stream(stores.nodes.changes()?, |node: Arc<DefsNode>| {
                 of_cluster(node.metadata.namespace.clone(), &node.spec.cluster_ref.name)
             })
-            .watches_shared_stream(stores.pairs.changes()?, move |pair: Arc<DefsPair>| {
+            .watches_shared_stream(stores.pairs.changes()?, |pair: Arc<DefsPair>| {
                 of_cluster(pair.metadata.namespace.clone(), &pair.spec.cluster_ref.name)
             })
             .reconcile_on(taken(cluster_news, waiting(label::Controller::Cluster)))
@@ -300,6 +298,19 @@ where
         let work = reconcile(object, context);
         async move { metrics.reconcile(controller, &*seen, work).await }.boxed()
     }
+}
+
+fn of_cluster(namespace: Option<String>, cluster: &str) -> Option<ObjectRef<DefsCluster>> {
+    namespace.map(|namespace| ObjectRef::new(cluster).within(&namespace))
+}
+
+/// The cluster of a secret that is not one of its nodes'. Some outlive it, so it doesn't own
+/// them.
+fn of_its_own(secret: &Secret) -> Option<ObjectRef<DefsCluster>> {
+    let labels = secret.labels();
+    let is_a_nodes = labels.contains_key(defs_crds::names::label::NODE);
+    let cluster = labels.get(defs_crds::names::label::CLUSTER).filter(|_| !is_a_nodes)?;
+    of_cluster(secret.metadata.namespace.clone(), cluster)
 }
 
 /// News as it is taken to be looked at.

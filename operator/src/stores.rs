@@ -2,6 +2,8 @@
 //! controller reads them here, so that a look costs no request.
 
 use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use defs_crds::names::{FIELD_MANAGER, label};
@@ -17,6 +19,8 @@ use kube::runtime::reflector::{self, ReflectHandle, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,7 +33,7 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     pub(crate) store: Store<K>,
-    changes: Vec<ReflectHandle<K>>,
+    changes: Vec<(ReflectHandle<K>, mpsc::Receiver<Arc<K>>)>,
 }
 
 impl<K> Watched<K>
@@ -44,8 +48,13 @@ where
         (tasks, stop): (&TaskTracker, &CancellationToken),
     ) -> Result<Self> {
         let (store, writer) = reflector::store_shared::<K>(LAG_MAX);
-        let subscribe = || writer.subscribe().context("a store that is made to be shared");
-        let changes = (0..readers).map(|_| subscribe()).collect::<Result<_>>()?;
+        let (mut changes, mut told) = (Vec::new(), Vec::new());
+        for _ in 0..readers {
+            let handle = writer.subscribe().context("a store that is made to be shared")?;
+            let (tell, gone) = mpsc::channel(LAG_MAX);
+            changes.push((handle, gone));
+            told.push(tell);
+        }
         // Who changed which field when is half of an object, and nothing to us.
         let prune = |object: &mut K| object.meta_mut().managed_fields = None;
         let watched = watcher(api, config)
@@ -53,11 +62,20 @@ where
             .filter_map(async |event| event.map(readable).transpose())
             .modify(prune)
             .reflect_shared(writer);
-        let watched = watched.for_each(|event| async move {
-            if let Err(error) = event {
-                tracing::warn!(kind = %K::kind(&()), %error, "a watch broke off, it begins anew");
+        let watched = async move {
+            let mut watched = pin!(watched);
+            while let Some(event) = watched.next().await {
+                match event {
+                    // The shared store tells nobody of what it has forgotten.
+                    Ok(watcher::Event::Delete(object)) => tell_all(&told, object).await,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(kind = %K::kind(&()), %error,
+                            "a watch broke off, it begins anew");
+                    }
+                }
             }
-        });
+        };
         let (stop, dies) = (stop.clone(), stop.clone());
         tasks.spawn(async move {
             stop.run_until_cancelled(watched).await;
@@ -67,9 +85,18 @@ where
         Ok(Self { store, changes })
     }
 
-    /// The changes, for one reader.
-    pub(crate) fn changes(&mut self) -> Result<impl Stream<Item = std::sync::Arc<K>> + use<K>> {
-        self.changes.pop().context("more readers than were announced")
+    /// Objects that have changed or are gone, for one reader.
+    pub(crate) fn changes(&mut self) -> Result<impl Stream<Item = Arc<K>> + use<K>> {
+        let (changes, gone) = self.changes.pop().context("more readers than were announced")?;
+        Ok(futures::stream::select(changes, ReceiverStream::new(gone)))
+    }
+}
+
+/// Tells every reader that `object` is gone; one that has ended needs to hear nothing.
+async fn tell_all<K>(readers: &[mpsc::Sender<Arc<K>>], object: K) {
+    let object = Arc::new(object);
+    for reader in readers {
+        reader.send(Arc::clone(&object)).await.ok();
     }
 }
 
@@ -129,7 +156,7 @@ impl Stores {
             pairs: Watched::start(within(client, namespace), all(), 2, owner)?,
             pods: Watched::start(within(client, namespace), ours(), 1, owner)?,
             claims: Watched::start(within(client, namespace), ours(), 1, owner)?,
-            secrets: Watched::start(within(client, namespace), ours(), 1, owner)?,
+            secrets: Watched::start(within(client, namespace), ours(), 2, owner)?,
             config_maps: Watched::start(within(client, namespace), ours(), 1, owner)?,
             services: Watched::start(within(client, namespace), ours(), 2, owner)?,
             budgets: Watched::start(within(client, namespace), ours(), 1, owner)?,

@@ -128,7 +128,8 @@ async fn secret_comes_back(ns: &Namespace, name: &str) -> Result<()> {
     let guarded = json!({"metadata": {"annotations": {ALLOW_DELETION: "true"}}});
     ns.patch::<Secret>(name, &guarded).await?;
     ns.delete::<Secret>(name).await?;
-    eventually(&format!("{name} is back"), seconds(60), async || {
+    // Sooner than the operator looks at everything again.
+    eventually(&format!("{name} is back"), seconds(15), async || {
         let now = secrets.get(name).await?;
         let is_certificate = name.ends_with("-tls");
         ensure!(is_certificate || now.data == before.data, "it holds something else");
