@@ -142,7 +142,11 @@ fn gather(
     if let Some((partner, health)) = pair.and_then(|(pair, _)| partner(context, node, pair)) {
         testify(evidence, &partner, &format!("it holds its partner to be {health}"));
     }
-    let own = if is_heard { "it is heard".to_owned() } else { format!("not heard: {detail}") };
+    let own = match detail {
+        _ if is_heard => "it is heard".to_owned(),
+        "" => "not heard".to_owned(),
+        detail => format!("not heard: {detail}"),
+    };
     testify(evidence, "defs-operator", &own);
 }
 
