@@ -10,13 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId, StripeId};
-use defs_core::network::PairRecord;
+use defs_core::message::PairView;
+use defs_core::network::{NodeCard, PairRecord};
 use defs_core::port::Disk;
 use defs_core::statement::Statement;
 use defs_core::states::PairState;
 use defs_core::wish::{Place, SignedWish, Want, Wish};
 use defs_engine::{Engine, Loss, Unrepaired};
-use defs_identity::{PublicKey, SecretKey};
+use defs_identity::SecretKey;
 use defs_launch::carried;
 use defs_store::Store;
 use defs_swarm::SwarmHandle;
@@ -135,42 +136,28 @@ impl Node {
 
     fn nodes(&self) -> Vec<pb::NodeCard> {
         let alive = self.engine.alive();
-        let table = self.engine.table();
-        let card = |signed: defs_core::network::SignedCard| {
-            let card = signed.card;
-            let node = PublicKey::from_bytes(&card.key).ok()?.node_id();
-            Some(pb::NodeCard {
-                node_id: node.full(),
-                addresses: card.addresses,
-                reach: card.reach.to_string(),
-                host: card.labels.host,
-                zone: card.labels.zone,
-                region: card.labels.region,
-                capacity_bytes: card.capacity,
-                used_bytes: card.used,
-                sequence: card.sequence,
-                alive: alive.contains(&node),
-                connected: self.peers.is_connected(&node),
-            })
-        };
-        table.cards.into_iter().filter_map(card).collect()
+        let card = |(node, card)| self.card(node, card, alive.contains(&node));
+        self.engine.cards().into_iter().map(card).collect()
+    }
+
+    fn card(&self, node: NodeId, card: NodeCard, alive: bool) -> pb::NodeCard {
+        pb::NodeCard {
+            node_id: node.full(),
+            addresses: card.addresses,
+            reach: card.reach.to_string(),
+            host: card.labels.host,
+            zone: card.labels.zone,
+            region: card.labels.region,
+            capacity_bytes: card.capacity,
+            used_bytes: card.used,
+            sequence: card.sequence,
+            alive,
+            connected: self.peers.is_connected(&node),
+        }
     }
 
     fn pairs(&self) -> Vec<pb::Pair> {
-        let view = |view: defs_core::message::PairView| {
-            let PairRecord { pair, epoch, members, witnesses, previous: _ } = view.record.record;
-            pb::Pair {
-                pair_id: pair.full(),
-                epoch: epoch.0,
-                primary_id: members[0].full(),
-                mirror_id: members[1].full(),
-                witness_ids: witnesses.iter().map(NodeId::full).collect(),
-                state: pair_state(view.alive).to_string().to_lowercase(),
-                primary_alive: view.alive[0],
-                mirror_alive: view.alive[1],
-            }
-        };
-        self.engine.table().pairs.into_iter().map(view).collect()
+        self.engine.table().pairs.into_iter().map(pair).collect()
     }
 
     fn healing(&self) -> pb::HealingResponse {
@@ -218,12 +205,10 @@ impl Node {
 
     /// All that one who watches this node hears of it, but what it has measured.
     fn report(&self) -> pb::Report {
-        let me = self.engine.me();
-        let own = self.engine.status().pair.map(|(pair, ..)| pair.full());
         pb::Report {
             status: Some(self.status()),
-            card: self.nodes().into_iter().find(|card| card.node_id == me.full()),
-            pair: self.pairs().into_iter().find(|pair| Some(&pair.pair_id) == own.as_ref()),
+            card: self.engine.own_card().map(|card| self.card(self.engine.me(), card, true)),
+            pair: self.engine.own_view().map(pair),
             partner_health: self
                 .engine
                 .partner_health()
@@ -324,6 +309,20 @@ impl Node {
 }
 
 /// Whether what a watcher acts on differs, and not only what is counted all the time.
+fn pair(view: PairView) -> pb::Pair {
+    let PairRecord { pair, epoch, members, witnesses, previous: _ } = view.record.record;
+    pb::Pair {
+        pair_id: pair.full(),
+        epoch: epoch.0,
+        primary_id: members[0].full(),
+        mirror_id: members[1].full(),
+        witness_ids: witnesses.iter().map(NodeId::full).collect(),
+        state: pair_state(view.alive).to_string().to_lowercase(),
+        primary_alive: view.alive[0],
+        mirror_alive: view.alive[1],
+    }
+}
+
 fn differs(report: &pb::Report, before: &pb::Report) -> bool {
     let state = |report: &pb::Report| {
         let status = report.status.as_ref();

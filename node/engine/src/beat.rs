@@ -1,12 +1,13 @@
 //! The pulse of a node: heartbeats between partners, and cards and pair records told to
 //! everybody.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use defs_core::format::Format;
 use defs_core::ids::{Epoch, NodeId, PairId};
-use defs_core::message::{Gossip, Reason, Refusal, Request, Response, Table};
+use defs_core::message::{Gossip, PairView, Reason, Refusal, Request, Response, Table};
 use defs_core::network::{NodeCard, SignedCard};
 use defs_core::port::{Change, Clock, Disk, Publish, StateKey};
 use defs_core::statement::Statement;
@@ -15,6 +16,7 @@ use crate::config::World;
 use crate::contact::Contact;
 use crate::engine::Engine;
 use crate::heal::history::{changed_change, pair_changes};
+use crate::membership::Hearing;
 use crate::refuse::refuse;
 
 /// After its start a node tells its card faster, since its first words may be said
@@ -148,9 +150,29 @@ impl<W: World> Engine<W> {
 
     /// What this node knows of the network now.
     pub fn table(&self) -> Table {
+        self.membership.table(self.hearing())
+    }
+
+    fn hearing(&self) -> Hearing {
         let timings = &self.config.timings;
-        let now = self.clock.elapsed();
-        self.membership.table(now, timings.card_stale, timings.watch.suspect_after())
+        let partner = timings.watch.suspect_after();
+        Hearing { now: self.clock.elapsed(), card: timings.card_stale, partner }
+    }
+
+    /// What [`Engine::table`] says of this node's pair, without the table: it is as large as the
+    /// network.
+    pub fn own_view(&self) -> Option<PairView> {
+        self.membership.own_view(self.hearing())
+    }
+
+    /// The newest card of every admitted node.
+    pub fn cards(&self) -> BTreeMap<NodeId, NodeCard> {
+        self.membership.cards()
+    }
+
+    /// This node's newest card, once it has one.
+    pub fn own_card(&self) -> Option<NodeCard> {
+        self.membership.card_of(&self.me).map(|signed| signed.card)
     }
 
     fn change_of(&self, pair: &PairId) -> Option<Change> {

@@ -134,6 +134,16 @@ struct State {
     dirty_pairs: BTreeSet<PairId>,
 }
 
+/// For how long a node counts as alive after it was heard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hearing {
+    pub(crate) now: Duration,
+    /// Since its last card.
+    pub(crate) card: Duration,
+    /// The partner, since it last answered.
+    pub(crate) partner: Duration,
+}
+
 /// A pair that takes new shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OpenPair {
@@ -417,29 +427,21 @@ impl Membership {
     }
 
     /// The table as clients ask for it.
-    pub(crate) fn table(&self, now: Duration, patience: Duration, suspect: Duration) -> Table {
+    pub(crate) fn table(&self, hearing: Hearing) -> Table {
         let state = self.lock();
-        let alive = |node: &NodeId| {
-            let known = state.cards.get(node);
-            // Who still takes over what its partner has can't be read from, nor be relied on.
-            let is_syncing = state.is_syncing(node);
-            let heard =
-                *node == self.me || known.is_some_and(|known| known.is_alive(now, patience));
-            heard && !is_syncing
-        };
-        let partner_heard =
-            state.partner_heard.is_some_and(|heard| now.saturating_sub(heard) < suspect);
-        let view = |signed: &SignedPairRecord| {
-            let is_own = signed.record.role_of(&self.me).is_some();
-            let lives =
-                |member: &NodeId| alive(member) && (!is_own || *member == self.me || partner_heard);
-            PairView { record: signed.clone(), alive: signed.record.members.each_ref().map(lives) }
-        };
+        let view = |signed| state.view(signed, self.me, hearing);
         Table {
             cards: state.cards.values().map(|known| known.card.clone()).collect(),
             pairs: state.pairs.values().map(view).collect(),
             next: None,
         }
+    }
+
+    /// What the table says of this node's pair.
+    pub(crate) fn own_view(&self, hearing: Hearing) -> Option<PairView> {
+        let state = self.lock();
+        let own = state.pairs.get(&state.own?)?;
+        Some(state.view(own, self.me, hearing))
     }
 
     /// Everybody who was heard within `patience`.
@@ -497,6 +499,23 @@ impl State {
             card.activity == Activity::Syncing
                 || before.is_some_and(|before| card.sequence <= before)
         })
+    }
+
+    /// A pair, and which of its members live as far as `me` knows.
+    fn view(&self, signed: &SignedPairRecord, me: NodeId, hearing: Hearing) -> PairView {
+        let Hearing { now, card, partner } = hearing;
+        let alive = |node: &NodeId| {
+            let known = self.cards.get(node);
+            // Who still takes over what its partner has can't be read from, nor be relied on.
+            let is_syncing = self.is_syncing(node);
+            let heard = *node == me || known.is_some_and(|known| known.is_alive(now, card));
+            heard && !is_syncing
+        };
+        let partner_heard =
+            self.partner_heard.is_some_and(|heard| now.saturating_sub(heard) < partner);
+        let is_own = signed.record.role_of(&me).is_some();
+        let lives = |member: &NodeId| alive(member) && (!is_own || *member == me || partner_heard);
+        PairView { record: signed.clone(), alive: signed.record.members.each_ref().map(lives) }
     }
 
     fn partner(&self, me: NodeId) -> Option<NodeId> {

@@ -28,6 +28,8 @@ async fn ten_free_nodes_become_five_pairs_that_everybody_knows() {
     }
     for node in net.nodes.values() {
         let table = node.engine.table();
+        let (own, me) = (node.engine.own_view().unwrap(), node.engine.me());
+        assert!(own.record.record.role_of(&me).is_some() && table.pairs.contains(&own));
         let mut seen: Vec<_> = table.pairs.into_iter().map(|pair| pair.record.record).collect();
         seen.sort_by_key(|pair| pair.pair);
         assert_eq!(seen, pairs);
