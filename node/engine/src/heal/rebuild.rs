@@ -19,7 +19,9 @@ use defs_core::message::{
 };
 use defs_core::moved::{MovedNote, MovedNotes};
 use defs_core::network::PairRecord;
-use defs_core::port::{Change, Clock, Compute, Disk, Peers, Publish, Randomness, StoredShard};
+use defs_core::port::{
+    Change, Clock, Compute, Disk, Peers, Publish, Randomness, Reply, StoredShard,
+};
 use defs_core::receipt::SignedReceipt;
 use defs_core::statement::{Commit, Signed, Tombstone};
 use defs_core::stripe::{ShardHead, StripeDescriptor, WATCHED, Watched};
@@ -328,6 +330,9 @@ pub(crate) struct Census {
     sure: BTreeMap<ShardIndex, PairId>,
     /// What both members of a pair say that they hold, and were not told yet to keep.
     to_keep: BTreeMap<ShardIndex, PairId>,
+    /// What the living member of a pair that is held to be lost has still. It is missing all the
+    /// same, as nobody can be put beside it; but what is missing can be rebuilt from it.
+    left: BTreeMap<ShardIndex, PairId>,
     /// What is gone for good, as far as can be said.
     pub(crate) missing: BTreeSet<ShardIndex>,
     /// Pairs that did not answer and are not lost.
@@ -337,7 +342,8 @@ pub(crate) struct Census {
 
 impl Census {
     fn found(&self) -> usize {
-        self.held.values().flatten().collect::<BTreeSet<_>>().len()
+        let found = self.held.values().flatten().chain(self.left.keys());
+        found.collect::<BTreeSet<_>>().len()
     }
 
     fn holds(&self, index: ShardIndex) -> bool {
@@ -351,7 +357,7 @@ impl Census {
 
     /// Every shard with the pairs to ask for it, one after the other: those of `own` first, and of
     /// several pairs the one that is sure to have it, as another may have what is left of a put
-    /// that failed, which it gives to nobody.
+    /// that failed, which it gives to nobody. What is left at lost pairs comes last.
     fn sources(&self, own: &PairId) -> Vec<(ShardIndex, Vec<PairId>)> {
         let mut pairs: BTreeMap<ShardIndex, Vec<PairId>> = BTreeMap::new();
         for (index, pair) in self.places() {
@@ -360,8 +366,11 @@ impl Census {
         for (index, pairs) in &mut pairs {
             pairs.sort_by_key(|pair| (pair != own, self.sure.get(index) != Some(pair)));
         }
+        for (index, pair) in &self.left {
+            pairs.entry(*index).or_default().push(*pair);
+        }
         let mut sources: Vec<_> = pairs.into_iter().collect();
-        sources.sort_by_key(|(_, pairs)| !pairs.contains(own));
+        sources.sort_by_key(|(index, pairs)| (!pairs.contains(own), !self.holds(*index)));
         sources
     }
 }
@@ -679,12 +688,16 @@ impl<W: World> Engine<W> {
     ) -> Result<(), Refusal> {
         let descriptor = &stored.head.descriptor.body;
         let stripe = descriptor.id();
-        let asked = pairs.iter().filter(|pair| !self.lost.is_lost(pair));
-        let records = asked.filter_map(|pair| Some(self.membership.pair(pair)?.record));
-        let others = records.filter(|record| record.role_of(&self.me).is_none());
+        let records = pairs.iter().filter_map(|pair| Some(self.membership.pair(pair)?.record));
+        let (lost, others): (Vec<_>, Vec<_>) = records
+            .filter(|record| record.role_of(&self.me).is_none())
+            .partition(|record| self.lost.is_lost(&record.pair));
         let asking: FuturesUnordered<_> =
-            others.map(|record| self.ask_about(record, stored)).collect();
-        let answers: Vec<_> = asking.collect().await;
+            others.into_iter().map(|record| self.ask_about(record, stored)).collect();
+        let left = lost.into_iter().map(|record| self.ask_left(record, descriptor));
+        let (answers, left): (Vec<_>, Vec<_>) =
+            futures::join!(asking.collect(), futures::future::join_all(left));
+        census.left.extend(left.into_iter().flatten());
         for told in answers {
             let Some(told) = told else {
                 census.silent += 1;
@@ -711,6 +724,23 @@ impl<W: World> Engine<W> {
             }
         }
         Ok(())
+    }
+
+    /// Asks those members of a lost pair that are heard.
+    async fn ask_left(
+        &self,
+        record: PairRecord,
+        descriptor: &StripeDescriptor,
+    ) -> Vec<(ShardIndex, PairId)> {
+        let (stripe, within) = (descriptor.id(), self.config.timings.probe);
+        let mut left = Vec::new();
+        for member in record.members.into_iter().filter(|member| self.is_heard(member)) {
+            let answer = self.call_within(member, Request::StripeStatus { stripe }, within).await;
+            if let Ok(Reply { response: Response::Stripe { indices, .. }, .. }) = answer {
+                left.extend(indices.into_iter().take(descriptor.per_pair.into()));
+            }
+        }
+        left.into_iter().map(|index| (index, record.pair)).collect()
     }
 
     /// Asks both members; nothing if neither answers.

@@ -107,7 +107,9 @@ impl<W: World> Engine<W> {
                 return Err(refuse(Reason::Malformed, "the stripe has no such shard"));
             }
             let key = ShardKey { stripe, index: one.index };
-            if self.disk.shard(key).await.map_err(disk_refusal)?.is_some() {
+            let here = self.disk.shard(key).await.map_err(disk_refusal)?;
+            // The last member of a lost pair has what is to be rebuilt elsewhere.
+            if here.is_some_and(|here| !self.lost.is_lost(&here.state.pair)) {
                 return Err(refuse(Reason::NotAllowed, format!("shard {} is here", one.index)));
             }
             let watched = stored.head.watched.iter().find(|known| known.index == one.index);

@@ -424,6 +424,41 @@ async fn the_shards_of_a_lost_pair_are_rebuilt_bit_for_bit_and_only_then() {
     assert_eq!(progress.iter().sum::<u64>(), 1, "once is enough");
 }
 
+/// Too few of its witnesses are left to put anybody beside the last member of a pair, so its shards
+/// are rebuilt elsewhere; and what that member still has is needed for it.
+#[tokio::test(start_paused = true)]
+async fn the_last_member_of_a_lost_pair_gives_what_it_has_for_a_rebuild() {
+    let mut net = Net::timed(20, quick()).await;
+    let owner = net.owner(77);
+    let stuck = net.pairs().remove(0);
+    let [survivor, dies] = stuck.members;
+    let witnesses = &stuck.witnesses[..2];
+    let is_apart = |pair: &PairRecord| {
+        pair.pair != stuck.pair && !witnesses.iter().any(|one| pair.role_of(one).is_some())
+    };
+    let others: Vec<_> = net.pairs().into_iter().filter(is_apart).collect();
+    let places: Vec<_> = std::iter::once(&stuck).chain(&others[..4]).collect();
+    let stripe = owner.stripe(&[9; 5000], (4, 1), 1);
+    put(&net, &owner, &stripe, &places).await;
+    let key = |index| ShardKey { stripe: stripe.descriptor.id(), index: ShardIndex(index) };
+    // Of four that are needed three are left elsewhere.
+    for node in witnesses.iter().chain([&dies]).chain(&others[3].members) {
+        net.kill(node);
+    }
+    let began = tokio::time::Instant::now();
+    while holders(&net, key(0)).await.len() < 3 || holders(&net, key(4)).await.len() < 2 {
+        assert!(began.elapsed() < Duration::from_mins(5), "not rebuilt");
+        net.pass(Duration::from_millis(500)).await;
+    }
+    for index in [0, 4] {
+        for holder in holders(&net, key(index)).await {
+            let bytes = bytes_at(&net, &holder, key(index)).await.unwrap();
+            assert_eq!(bytes, stripe.shards[usize::from(index)].bytes.to_vec());
+        }
+    }
+    assert!(holders(&net, key(0)).await.contains(&survivor));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rotten_source_does_not_spoil_a_rebuild() {
     let mut net = Net::timed(10, quick()).await;
