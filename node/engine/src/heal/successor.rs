@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use defs_core::body::Body;
 use defs_core::format::Format;
@@ -11,6 +12,7 @@ use defs_core::ids::{Epoch, NodeId, PairId};
 use defs_core::message::{Gossip, Reason, Refusal, Request, Response};
 use defs_core::network::{Activity, PairRecord, SignedPairRecord, WITNESSES_MAX};
 use defs_core::port::{Change, Clock, Disk, DiskError, Peers, Publish, StateKey};
+use defs_core::receipt::NodeSignature;
 use defs_core::settings::Pairing;
 use defs_core::wish::Want;
 use defs_pairing::detector::Health;
@@ -24,6 +26,7 @@ use defs_telemetry::{spans, trace};
 use crate::config::World;
 use crate::engine::Engine;
 use crate::heal::confirm::Parting;
+use crate::heal::promise::Agreed;
 use crate::heal::sync::sync_change;
 use crate::membership::check_pair;
 use crate::refuse::{disk_refusal, refuse};
@@ -99,7 +102,7 @@ impl<W: World> Engine<W> {
         {
             return self.renew_alone(own, partner, renewal).await;
         }
-        let proposal = match self.proposal(own).await? {
+        let proposal = match self.agreed_or_current(own).await? {
             Some(proposal) => proposal,
             None => {
                 let Some(proposal) = self.propose_newcomer(own, partner).await? else {
@@ -108,21 +111,72 @@ impl<W: World> Engine<W> {
                 proposal
             }
         };
-        let signed = self.gather(own, proposal, proposal_key()).await?;
+        let signed = self.gather(own, proposal).await?;
         if check_pair_but_me(self, own, &signed) {
             return self.part_and_complete(own, partner, signed).await;
         }
-        let newcomer = signed.record.partner_of(&self.me);
-        let lives = match newcomer {
-            Some(newcomer) => self.is_heard(&newcomer),
-            None => false,
-        };
-        // A witness that has signed this one signs no other: with two of three there would
-        // never be another.
-        if !lives && self.witnesses_of(own, &signed) < WITNESSES_NEEDED {
+        if self.is_hopeless(own, &signed).await? {
             return self.drop_proposal().await;
         }
         Ok(())
+    }
+
+    /// The proposal that this node works on. One to which a witness has agreed goes before one to
+    /// which none has, as soon as its newcomer is heard again: while that one lives, the witness
+    /// agrees to no other.
+    async fn agreed_or_current(
+        &self,
+        own: &PairRecord,
+    ) -> Result<Option<SignedPairRecord>, DiskError> {
+        let current = self.proposal(own).await?;
+        let is_agreed = |proposal: &SignedPairRecord| self.witnesses_of(own, proposal) > 0;
+        if current.as_ref().is_some_and(is_agreed) {
+            return Ok(current);
+        }
+        let newcomer = |proposal: &SignedPairRecord| proposal.record.partner_of(&self.me);
+        let is_free =
+            |node: NodeId| self.is_heard(&node) && self.membership.pair_of(&node).is_none();
+        let asked = self.asked(own).await?;
+        let mut agreed = asked.into_iter().filter(|one| newcomer(one).is_some_and(is_free));
+        let Some(agreed) = agreed.find(is_agreed) else { return Ok(current) };
+        let Some(joins) = newcomer(&agreed) else { return Ok(current) };
+        // It may have promised itself to another pair meanwhile.
+        let Some(agreed) = self.ask_signature(joins, agreed).await else { return Ok(current) };
+        self.keep(own, &agreed).await?;
+        Ok(Some(agreed))
+    }
+
+    /// Whether another newcomer is to be proposed. With the signatures of two witnesses this one
+    /// will have its place. With one, where the others are not enough, it is waited for until
+    /// that witness would agree to another.
+    async fn is_hopeless(
+        &self,
+        own: &PairRecord,
+        signed: &SignedPairRecord,
+    ) -> Result<bool, DiskError> {
+        let Some(newcomer) = signed.record.partner_of(&self.me) else { return Ok(true) };
+        let agreed = self.witnesses_of(own, signed);
+        if self.is_heard(&newcomer) || agreed >= WITNESSES_NEEDED {
+            return Ok(false);
+        }
+        if agreed == 0 || self.unbound_witnesses(own).await? >= WITNESSES_NEEDED {
+            return Ok(true);
+        }
+        Ok(self.is_gone_for(newcomer, self.config.timings.watch.replace_after()).await)
+    }
+
+    /// How many witnesses that are heard have agreed to no successor of `own` yet.
+    async fn unbound_witnesses(&self, own: &PairRecord) -> Result<usize, DiskError> {
+        let asked = self.asked(own).await?;
+        let is_unbound = |witness: &&NodeId| {
+            self.is_heard(witness) && !asked.iter().any(|one| self.has_signature(one, witness))
+        };
+        Ok(own.witnesses.iter().filter(is_unbound).count())
+    }
+
+    /// Whether `node` is not reached now, nor was in unbroken tries for so long.
+    async fn is_gone_for(&self, node: NodeId, time: Duration) -> bool {
+        !self.reaches(node).await && self.tries.absent_for(&node) >= time
     }
 
     /// The successor of `own` with other witnesses, noted before anybody is asked to sign it.
@@ -144,7 +198,7 @@ impl<W: World> Engine<W> {
         };
         let proposal = SignedPairRecord { record, signatures: Vec::new() };
         // A signature closes the epoch for who gives it: this must not be forgotten.
-        self.keep_proposal(renewal_key(), &proposal).await?;
+        self.keep(own, &proposal).await?;
         Ok(proposal)
     }
 
@@ -157,7 +211,7 @@ impl<W: World> Engine<W> {
         partner: NodeId,
         renewal: SignedPairRecord,
     ) -> Result<(), DiskError> {
-        let signed = self.gather(own, renewal, renewal_key()).await?;
+        let signed = self.gather(own, renewal).await?;
         let is_agreed = self.has_signature(&signed, &partner)
             || self.witnesses_of(own, &signed) >= WITNESSES_NEEDED;
         if is_agreed {
@@ -238,7 +292,7 @@ impl<W: World> Engine<W> {
             }
         };
         let Some(signed) = self.ask_signature(newcomer, proposal).await else { return Ok(None) };
-        self.keep_proposal(proposal_key(), &signed).await?;
+        self.keep(own, &signed).await?;
         tracing::info!(pair = %own.pair, lost = %partner, %newcomer, "a new member is proposed");
         Ok(Some(signed))
     }
@@ -298,12 +352,13 @@ impl<W: World> Engine<W> {
         *node == self.me || self.membership.is_heard(node, self.clock.elapsed(), patience)
     }
 
-    /// Asks all who have not signed yet, and keeps under `key` what they sign.
+    /// Asks all who have not signed yet, and keeps what they sign. Where it takes a witness that
+    /// has agreed to another proposal, such come first: while none of them agrees to this one,
+    /// only that other one can get enough of them.
     async fn gather(
         &self,
         own: &PairRecord,
         mut signed: SignedPairRecord,
-        key: StateKey,
     ) -> Result<SignedPairRecord, DiskError> {
         let asked = own.witnesses.iter().chain(&own.members).chain(&signed.record.members);
         let mut asked: Vec<_> = asked.copied().filter(|node| *node != self.me).collect();
@@ -311,6 +366,16 @@ impl<W: World> Engine<W> {
         asked.dedup();
         let has = |node: &NodeId| self.has_signature(&signed, node);
         asked.retain(|node| !has(node) && self.is_heard(node));
+        let others = self.asked(own).await?;
+        let is_bound = |node: &NodeId| {
+            !has(node) && others.iter().any(|other| self.has_signature(other, node))
+        };
+        let (bound, free): (Vec<_>, Vec<_>) =
+            own.witnesses.iter().copied().partition(|witness| is_bound(witness));
+        let could_agree = |node: &&NodeId| has(node) || self.is_heard(node);
+        if !bound.is_empty() && free.iter().filter(could_agree).count() < WITNESSES_NEEDED {
+            asked.retain(|node| !free.contains(node));
+        }
         let asking = asked.into_iter().map(|node| self.ask_signature(node, signed.clone()));
         let answers = futures::future::join_all(asking).await;
         let before = signed.signatures.len();
@@ -322,7 +387,7 @@ impl<W: World> Engine<W> {
             }
         }
         if signed.signatures.len() != before {
-            self.keep_proposal(key, &signed).await?;
+            self.keep(own, &signed).await?;
         }
         Ok(signed)
     }
@@ -421,13 +486,10 @@ impl<W: World> Engine<W> {
             Some(proposal) => proposal,
             None => {
                 // The partner is back. What witnesses have signed stays signed.
-                let spent = self.proposal(own).await?;
-                let is_due = match spent.filter(|spent| self.witnesses_of(own, spent) > 0) {
-                    Some(_) => true,
-                    None => {
-                        self.drop_proposal().await?;
-                        own.primary() == self.me && self.needs_witnesses(own)
-                    }
+                let asked = self.asked(own).await?;
+                let is_due = asked.iter().any(|spent| self.witnesses_of(own, spent) > 0) || {
+                    self.drop_proposal().await?;
+                    own.primary() == self.me && self.needs_witnesses(own)
                 };
                 if !is_due || !self.standing().may_heal() {
                     return Ok(());
@@ -479,6 +541,24 @@ impl<W: World> Engine<W> {
         proposal: &SignedPairRecord,
     ) -> Result<(), DiskError> {
         self.disk.apply(vec![Change::Put(key, proposal.encode())]).await
+    }
+
+    /// Keeps the successor of `own` that this node works on from now, with its signatures.
+    async fn keep(&self, own: &PairRecord, proposal: &SignedPairRecord) -> Result<(), DiskError> {
+        let newcomer = proposal.record.partner_of(&self.me);
+        let keys = match newcomer.filter(|node| own.role_of(node).is_none()) {
+            Some(newcomer) => vec![proposal_key(), asked_key(&newcomer)],
+            None => vec![renewal_key()],
+        };
+        let put = |key| Change::Put(key, proposal.encode());
+        self.disk.apply(keys.into_iter().map(put).collect()).await
+    }
+
+    /// Every successor of `own` that a newcomer was asked to sign, with the signatures it got.
+    async fn asked(&self, own: &PairRecord) -> Result<Vec<SignedPairRecord>, DiskError> {
+        let notes = self.disk.scan(StateKey(ASKED.to_vec()), ASKED_MAX).await?;
+        let asked = notes.into_iter().filter_map(|(_, note)| SignedPairRecord::decode(&note).ok());
+        Ok(asked.filter(|asked| asked.record.previous == Some(own.digest())).collect())
     }
 
     /// All that is kept of successors until one of them has come.
@@ -563,7 +643,10 @@ impl<W: World> Engine<W> {
             }
             Part::Witness => Some(self.may_evict(caller, &before, record).await?),
         };
-        let signature = self.sign_once(&proposal.record).await?;
+        let signature = match part {
+            Part::Witness => self.agree(caller, &before, &proposal.record).await?,
+            Part::Newcomer | Part::Member => self.sign_once(&proposal.record).await?,
+        };
         proposal.signatures.retain(|known| known.key != signature.key);
         proposal.signatures.truncate(6);
         proposal.signatures.push(signature);
@@ -675,12 +758,37 @@ impl<W: World> Engine<W> {
         }
         let is_wanted = self.wishes.intent(&gone, before).is_some();
         let absent = self.tries.absent_for(&gone);
-        // The member began to ask when it suspected: the witness has seen nearly as much.
-        if is_wanted || absent >= self.config.timings.watch.replace_after() / 2 {
+        if is_wanted || absent >= self.patience_of_witness() {
             return self.part_from(gone);
         }
         let detail = format!("{gone} was not reached by this node for {absent:.1?} only");
         Err(refuse(Reason::Busy, detail))
+    }
+
+    /// How long a witness must have missed whom it agrees to do without. The member began to ask
+    /// when it suspected: the witness has seen nearly as much.
+    fn patience_of_witness(&self) -> Duration {
+        self.config.timings.watch.replace_after() / 2
+    }
+
+    /// As witness: signs a successor that `stays` proposes, one of an epoch. Only if the newcomer of
+    /// one signed before is gone, as a member would have to be to be replaced, `stays` may have
+    /// another: itself it signs one at most, and only that one comes.
+    async fn agree(
+        &self,
+        stays: NodeId,
+        before: &PairRecord,
+        record: &PairRecord,
+    ) -> Result<NodeSignature, Refusal> {
+        let joins = record.partner_of(&stays).filter(|node| before.role_of(node).is_none());
+        let agreed = self.agreed(&record.pair).await.map_err(disk_refusal)?;
+        let others = agreed.filter(|one| one.stays == stays && one.record != record.digest());
+        let instead = match others {
+            Some(one) if self.is_gone_for(one.joins, self.patience_of_witness()).await => Some(one),
+            Some(_) | None => None,
+        };
+        let agreed = joins.map(|joins| Agreed { record: record.digest(), stays, joins });
+        self.sign_instead(record, instead.map(|one| one.record), agreed).await
     }
 
     /// Becomes a member of a pair that was there before: durable, with the mark that all is

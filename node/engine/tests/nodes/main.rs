@@ -2,6 +2,7 @@
 //! other. Time is paused, randomness counted, so every run is the same.
 #![cfg(test)]
 
+mod agreeing;
 mod assigned;
 mod balance;
 mod clock;
