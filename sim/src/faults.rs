@@ -58,6 +58,10 @@ pub enum Fault {
     Join,
     /// A client's machine ends.
     ClientOff,
+    /// A machine is off for so long that another one takes its place.
+    Away,
+    /// One member of some pairs, up to all of them, is cut off from all others for so long.
+    Apart,
 }
 
 /// How often each happens, against the others.
@@ -81,6 +85,10 @@ const ODDS: &[(Fault, u64)] = &[
     (Fault::Join, 2),
     (Fault::ClientOff, 4),
 ];
+
+/// What happens besides in runs with long absences: three of five. The others are as they were
+/// before there were these, so that the seeds which once failed stay what they are.
+const LONG: &[(Fault, u64)] = &[(Fault::Away, 3), (Fault::Apart, 2)];
 
 /// The most machines of a run.
 const MACHINES_MAX: usize = 40;
@@ -108,6 +116,8 @@ pub struct Faults {
     clients: ClientHosts,
     remedies: BTreeMap<(Instant, u64), Remedy>,
     drawn: u64,
+    /// Whether some are away for long.
+    is_long: bool,
 }
 
 impl Faults {
@@ -115,7 +125,8 @@ impl Faults {
     #[must_use]
     pub fn new(seed: u64, pace: Pace, margin: Margin, clients: ClientHosts) -> Self {
         let chance = Chance::of(seed, "faults");
-        Self { chance, pace, margin, clients, remedies: BTreeMap::new(), drawn: 0 }
+        let is_long = matches!(seed % 5, 0 | 1 | 3);
+        Self { chance, pace, margin, clients, remedies: BTreeMap::new(), drawn: 0, is_long }
     }
 
     /// Turns as many nodes as may.
@@ -126,11 +137,15 @@ impl Faults {
         }
     }
 
+    fn odds(&self) -> impl Iterator<Item = &'static (Fault, u64)> + use<> {
+        ODDS.iter().chain(if self.is_long { LONG } else { &[] })
+    }
+
     /// Draws one fault and lets it happen.
     pub async fn strike(&mut self, cluster: &mut Cluster) {
-        let total = ODDS.iter().map(|(_, odds)| odds).sum();
+        let total = self.odds().map(|(_, odds)| odds).sum();
         let mut draw = self.chance.below(total);
-        for (fault, odds) in ODDS {
+        for (fault, odds) in self.odds() {
             if draw < *odds {
                 return self.happens(*fault, cluster).await;
             }
@@ -188,13 +203,15 @@ impl Faults {
                     cluster.add().await;
                 }
             }
-            Fault::ClientOff => {
-                let hosts = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-                let on: Vec<_> = hosts.iter().filter(|host| host.is_on()).collect();
-                if let Some(host) = self.chance.pick(&on) {
-                    host.switch_off();
-                }
+            Fault::ClientOff => self.client_off(),
+            Fault::Away => {
+                let Some(pair) = self.pick_pair(cluster) else { return };
+                let node = self.margin.fragile(&pair);
+                note(cluster, fault, &node);
+                cluster.switch_off(node);
+                self.after(self.until_given_up(), Remedy::On(node));
             }
+            Fault::Apart => self.set_apart(cluster),
         }
     }
 
@@ -242,8 +259,45 @@ impl Faults {
             Pace::Usual => Duration::from_secs(30),
         };
         let time = self.chance.between(Duration::from_millis(200), most);
+        self.after(time, remedy);
+    }
+
+    fn after(&mut self, time: Duration, remedy: Remedy) {
         self.drawn += 1;
         self.remedies.insert((Instant::now() + time, self.drawn), remedy);
+    }
+
+    /// Around the time after which a node's partner looks for another.
+    fn until_given_up(&self) -> Duration {
+        let replaced = self.pace.timings().watch.replace_after();
+        self.chance.between(replaced / 2, replaced * 2)
+    }
+
+    /// Of each pair the member goes that may be destroyed: another may take its place.
+    fn set_apart(&mut self, cluster: &mut Cluster) {
+        let share = 20 + self.chance.below(81);
+        let pairs: Vec<_> = cluster.pairs().values().cloned().collect();
+        let mut part = Vec::new();
+        for pair in pairs {
+            if self.chance.percent(share) {
+                part.push(self.margin.fragile(&pair));
+            }
+        }
+        note(cluster, Fault::Apart, &format_args!("{part:?}"));
+        let mut cut = Vec::new();
+        for other in cluster.machines.keys().filter(|other| !part.contains(other)) {
+            cut.extend(part.iter().flat_map(|one| [(*one, *other), (*other, *one)]));
+        }
+        cut.iter().for_each(|(from, to)| cluster.network.cut(*from, *to));
+        self.after(self.until_given_up(), Remedy::Joined(cut));
+    }
+
+    fn client_off(&self) {
+        let hosts = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let on: Vec<_> = hosts.iter().filter(|host| host.is_on()).collect();
+        if let Some(host) = self.chance.pick(&on) {
+            host.switch_off();
+        }
     }
 
     fn off(&mut self, node: NodeId, cluster: &mut Cluster) {
@@ -284,8 +338,7 @@ impl Faults {
         let time = self.chance.between(Duration::from_millis(200), Duration::from_secs(most));
         cut.retain(|(from, to)| from != to);
         cut.iter().for_each(|(from, to)| cluster.network.cut(*from, *to));
-        self.drawn += 1;
-        self.remedies.insert((Instant::now() + time, self.drawn), Remedy::Joined(cut));
+        self.after(time, Remedy::Joined(cut));
     }
 
     fn spoil_disk(&mut self, fault: Fault, node: NodeId, cluster: &mut Cluster) {

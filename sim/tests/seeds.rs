@@ -99,10 +99,11 @@ fn campaign_of_seeds_from_280() {
 }
 
 /// 327: a member that said it had much hid what its pair has. 1332: a shard that a failed put had
-/// left at another pair was asked for only there.
+/// left at another pair was asked for only there. 20105: of the two witnesses that were left one had
+/// agreed to a newcomer that went away.
 #[test]
 fn seeds_outside_of_these_that_failed_once() {
-    for seed in [327, 489, 1332] {
+    for seed in [327, 489, 1332, 20105] {
         assert_eq!(run(seed, None).unwrap().broken, None, "make sim SEED={seed}");
     }
 }
