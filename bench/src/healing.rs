@@ -25,6 +25,9 @@ const UNTHROTTLED: &str = "16Gi";
 /// How long anything may take.
 const WITHIN: Duration = Duration::from_secs(900);
 
+/// Between two looks at what healing has done.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+
 /// Files that are read before the pair is lost, to compare with.
 const CALM_READS: usize = 200;
 
@@ -152,7 +155,7 @@ fn take_over(network: &Network) -> Result<Vec<Row>> {
     };
     eventually("the pair has a new member", WITHIN, || now(""))?;
     let began = Instant::now();
-    eventually("the new member has everything", WITHIN, || now("healthy"))?;
+    eventually("the new member has everything", WITHIN, || seldom(now("healthy")))?;
     let took = began.elapsed().as_secs_f64();
     let (bytes, copied) = copy(&shards, &network.user.home().join("copy"))?;
     let speed = as_figure(bytes) / 1e6;
@@ -161,6 +164,16 @@ fn take_over(network: &Network) -> Result<Vec<Row>> {
             .ceiling(Some(speed / copied.max(1e-3)))
             .wanted(Wanted::Share(0.7)),
     ])
+}
+
+/// Whether it holds; if not, after a pause. To look starts a process, and one after the other would
+/// take a sixth of the processors that are measured.
+#[expect(clippy::disallowed_methods, reason = "what is measured runs in real time")]
+fn seldom(holds: bool) -> bool {
+    if !holds {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    holds
 }
 
 /// Bytes of the files below `from`, and the seconds in which they are copied and synced.
@@ -197,7 +210,7 @@ fn rebuild(network: &Network) -> Result<Vec<Row>> {
         let at = began.elapsed();
         let left = why["etaMs"].as_u64().map(Duration::from_millis);
         said.extend(left.filter(|left| !left.is_zero()).map(|left| Said { at, left }));
-        is_safe(&why)
+        seldom(is_safe(&why))
     })?;
     let took = began.elapsed();
     let off = off(&said, took);

@@ -37,6 +37,7 @@ use crate::heal::pace::Pace;
 use crate::heal::rebuild::Repairs;
 use crate::heal::release::Rebuilders;
 use crate::heal::scrub::BadShards;
+use crate::heal::sync::Given;
 use crate::heal::watch::Watch;
 use crate::heal::wishes::Wishes;
 use crate::heal::witness::Tries;
@@ -77,6 +78,7 @@ pub struct Engine<W: World> {
     pub(crate) untold: Untold,
     /// Shards on their way in, by stripe.
     pub(crate) arrivals: Arrivals,
+    pub(crate) given: Given,
     pub(crate) contact: Mutex<Contact>,
     queries: mpsc::Sender<Query>,
     queries_in: Mutex<Option<mpsc::Receiver<Query>>>,
@@ -225,6 +227,7 @@ impl<W: World> Engine<W> {
             metrics,
             untold: Untold::default(),
             arrivals: Arrivals::default(),
+            given: Given::default(),
             contact: Mutex::default(),
             watch: Watch::default(),
             tries: Tries::default(),

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use defs_core::body::Body;
-use defs_core::ids::{ShardIndex, StripeId};
+use defs_core::ids::{NodeId, ShardIndex, StripeId};
 use defs_core::message::{Reason, Refusal, Request, ShardKey};
 use defs_core::network::PairRecord;
 use defs_core::port::{CallError, Change, Clock, Disk, Peers as _, StateKey, StoredShard};
@@ -192,20 +192,36 @@ impl<W: World> Engine<W> {
         let is_own = |own: &PairRecord| own.pair == stored.state.pair;
         let partner = own.filter(is_own).and_then(|own| Some((own.partner_of(&self.me)?, own)));
         let Some((partner, own)) = partner else { return Ok(()) };
-        let request = Request::CopyShard { pair: own.pair, epoch: own.epoch, key };
-        let is_replaceable = match self.peers.call(partner, request, Body::empty()).await {
-            Ok(copy) => is_as_named(copy.body, &stored).await == Some(true),
-            Err(CallError::Refused { refusal, .. })
-                if matches!(refusal.reason, Reason::NotFound | Reason::Disk) =>
-            {
-                self.can_be_rebuilt(key, &stored).await?
-            }
-            Err(error) => return Err(partner_refusal(error)),
-        };
-        if is_replaceable {
+        if self.is_replaceable(key, &stored, (&own, partner)).await? {
             self.replace_bad(key, stored).await?;
         }
         Ok(())
+    }
+
+    async fn is_replaceable(
+        &self,
+        key: ShardKey,
+        stored: &StoredShard,
+        (own, partner): (&PairRecord, NodeId),
+    ) -> Result<bool, Refusal> {
+        // What the partner is asked for a second time it looks at first.
+        for _ in 0..2 {
+            let request = Request::CopyShard { pair: own.pair, epoch: own.epoch, key };
+            match self.peers.call(partner, request, Body::empty()).await {
+                Ok(copy) => {
+                    if is_as_named(copy.body, stored).await == Some(true) {
+                        return Ok(true);
+                    }
+                }
+                Err(CallError::Refused { refusal, .. })
+                    if matches!(refusal.reason, Reason::NotFound | Reason::Disk) =>
+                {
+                    return self.can_be_rebuilt(key, stored).await;
+                }
+                Err(error) => return Err(partner_refusal(error)),
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) async fn replace_bad(

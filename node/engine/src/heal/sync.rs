@@ -2,7 +2,9 @@
 //! differs, after an absence and every hour. Each shard is checked against its owner's word
 //! before it counts, so a partner can withhold and never falsify.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use defs_core::body::Body;
@@ -44,6 +46,31 @@ fn sync_key() -> StateKey {
 /// The mark that all of the pair is still to be taken over, since `epoch`.
 pub(crate) fn sync_change(epoch: Epoch) -> Change {
     Change::Put(sync_key(), epoch.0.to_le_bytes().to_vec())
+}
+
+/// Shards whose giving is remembered.
+const GIVEN_MAX: usize = 4096;
+
+/// The shards that the partner got last.
+#[derive(Debug, Default)]
+pub(crate) struct Given(Mutex<(BTreeSet<ShardKey>, VecDeque<ShardKey>)>);
+
+impl Given {
+    /// Whether the shard was not given lately; from now on it was.
+    fn is_first(&self, key: ShardKey) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (keys, order) = &mut *state;
+        if !keys.insert(key) {
+            return false;
+        }
+        order.push_back(key);
+        if order.len() > GIVEN_MAX
+            && let Some(oldest) = order.pop_front()
+        {
+            keys.remove(&oldest);
+        }
+        true
+    }
 }
 
 /// What one comparison brought.
@@ -316,8 +343,23 @@ impl<W: World> Engine<W> {
         Ok(taken)
     }
 
-    /// The shard's bytes, if they had to be copied.
+    /// The shard's bytes, if they had to be copied. Wrong ones may have rotted at the partner, which
+    /// looks at what it is asked for a second time.
     pub(crate) async fn take_shard(
+        &self,
+        own: &PairRecord,
+        partner: NodeId,
+        key: ShardKey,
+    ) -> Result<Option<u64>, Refusal> {
+        match self.try_shard(own, partner, key).await {
+            Err(refusal) if refusal.reason == Reason::WrongBytes => {
+                self.try_shard(own, partner, key).await
+            }
+            taken => taken,
+        }
+    }
+
+    async fn try_shard(
         &self,
         own: &PairRecord,
         partner: NodeId,
@@ -397,7 +439,9 @@ impl<W: World> Engine<W> {
         let stored = self.disk.shard(key).await.map_err(disk_refusal)?;
         let stored = stored.filter(|stored| stored.state.pair == pair && self.is_kept(stored));
         let stored = stored.ok_or_else(|| refuse(Reason::NotFound, "the shard is not here"))?;
-        if self.look_at(key, &stored).await == Found::Rotten {
+        // Whoever gets it checks every byte. To do so here as well takes as long again; only if it
+        // is asked for once more something was wrong with it.
+        if !self.given.is_first(key) && self.look_at(key, &stored).await == Found::Rotten {
             // The partner would ask for it for ever.
             self.replace_bad(key, stored).await?;
             return Err(refuse(Reason::NotFound, "the shard has rotted here"));
@@ -441,4 +485,28 @@ impl<W: World> Engine<W> {
 
 fn unexpected() -> Refusal {
     refuse(Reason::Degraded, "the partner answered something else")
+}
+
+#[cfg(test)]
+mod tests {
+    use defs_core::ids::ShardIndex;
+
+    use super::*;
+
+    #[test]
+    fn what_was_given_is_remembered_for_a_while() {
+        let given = Given::default();
+        let key = |number: u64| {
+            let mut stripe = [0; 32];
+            stripe[..8].copy_from_slice(&number.to_le_bytes());
+            ShardKey { stripe: StripeId(stripe), index: ShardIndex(1) }
+        };
+        assert!(given.is_first(key(0)));
+        assert!(!given.is_first(key(0)));
+        for number in 1..=GIVEN_MAX as u64 {
+            assert!(given.is_first(key(number)));
+        }
+        assert!(!given.is_first(key(1)));
+        assert!(given.is_first(key(0)), "it was forgotten");
+    }
 }
