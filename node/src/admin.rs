@@ -308,7 +308,6 @@ impl Node {
     }
 }
 
-/// Whether what a watcher acts on differs, and not only what is counted all the time.
 fn pair(view: PairView) -> pb::Pair {
     let PairRecord { pair, epoch, members, witnesses, previous: _ } = view.record.record;
     pb::Pair {
@@ -323,6 +322,7 @@ fn pair(view: PairView) -> pb::Pair {
     }
 }
 
+/// Whether what a watcher acts on differs, and not only what is counted all the time.
 fn differs(report: &pb::Report, before: &pb::Report) -> bool {
     let state = |report: &pb::Report| {
         let status = report.status.as_ref();

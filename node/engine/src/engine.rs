@@ -78,6 +78,7 @@ pub struct Engine<W: World> {
     pub(crate) untold: Untold,
     /// Shards on their way in, by stripe.
     pub(crate) arrivals: Arrivals,
+    /// What the partner got last.
     pub(crate) given: Given,
     pub(crate) contact: Mutex<Contact>,
     queries: mpsc::Sender<Query>,
