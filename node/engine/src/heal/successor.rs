@@ -2,6 +2,7 @@
 //! witnesses. The newcomer signs first, then whoever must agree, and the member that proposes
 //! signs last: from then on the epoch before gives no receipts, and the next one is whole.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::engine::Engine;
 use crate::heal::confirm::Parting;
 use crate::heal::promise::Agreed;
 use crate::heal::sync::sync_change;
-use crate::membership::check_pair;
+use crate::membership::{self, check_pair};
 use crate::refuse::{disk_refusal, refuse};
 
 /// Of an epoch's witnesses, so many must agree to a change that one member doesn't sign.
@@ -102,7 +103,9 @@ impl<W: World> Engine<W> {
         {
             return self.renew_alone(own, partner, renewal).await;
         }
-        let proposal = match self.agreed_or_current(own).await? {
+        let asked = self.asked(own).await?;
+        let bound = self.bound_witnesses(own, &asked);
+        let proposal = match self.agreed_or_current(own, asked).await? {
             Some(proposal) => proposal,
             None => {
                 let Some(proposal) = self.propose_newcomer(own, partner).await? else {
@@ -111,11 +114,11 @@ impl<W: World> Engine<W> {
                 proposal
             }
         };
-        let signed = self.gather(own, proposal).await?;
+        let signed = self.gather(own, proposal, &bound).await?;
         if check_pair_but_me(self, own, &signed) {
             return self.part_and_complete(own, partner, signed).await;
         }
-        if self.is_hopeless(own, &signed).await? {
+        if self.is_hopeless(own, &signed, &bound).await {
             return self.drop_proposal().await;
         }
         Ok(())
@@ -127,6 +130,7 @@ impl<W: World> Engine<W> {
     async fn agreed_or_current(
         &self,
         own: &PairRecord,
+        asked: Vec<SignedPairRecord>,
     ) -> Result<Option<SignedPairRecord>, DiskError> {
         let current = self.proposal(own).await?;
         let is_agreed = |proposal: &SignedPairRecord| self.witnesses_of(own, proposal) > 0;
@@ -136,7 +140,6 @@ impl<W: World> Engine<W> {
         let newcomer = |proposal: &SignedPairRecord| proposal.record.partner_of(&self.me);
         let is_free =
             |node: NodeId| self.is_heard(&node) && self.membership.pair_of(&node).is_none();
-        let asked = self.asked(own).await?;
         let mut agreed = asked.into_iter().filter(|one| newcomer(one).is_some_and(is_free));
         let Some(agreed) = agreed.find(is_agreed) else { return Ok(current) };
         let Some(joins) = newcomer(&agreed) else { return Ok(current) };
@@ -153,25 +156,21 @@ impl<W: World> Engine<W> {
         &self,
         own: &PairRecord,
         signed: &SignedPairRecord,
-    ) -> Result<bool, DiskError> {
-        let Some(newcomer) = signed.record.partner_of(&self.me) else { return Ok(true) };
-        let agreed = self.witnesses_of(own, signed);
+        bound: &[NodeId],
+    ) -> bool {
+        let Some(newcomer) = signed.record.partner_of(&self.me) else { return true };
+        let signers = self.signers(signed);
+        let agreed = own.witnesses.iter().filter(|witness| signers.contains(witness)).count();
         if self.is_heard(&newcomer) || agreed >= WITNESSES_NEEDED {
-            return Ok(false);
+            return false;
         }
-        if agreed == 0 || self.unbound_witnesses(own).await? >= WITNESSES_NEEDED {
-            return Ok(true);
-        }
-        Ok(self.is_gone_for(newcomer, self.config.timings.watch.replace_after()).await)
-    }
-
-    /// How many witnesses that are heard have agreed to no successor of `own` yet.
-    async fn unbound_witnesses(&self, own: &PairRecord) -> Result<usize, DiskError> {
-        let asked = self.asked(own).await?;
-        let is_unbound = |witness: &&NodeId| {
-            self.is_heard(witness) && !asked.iter().any(|one| self.has_signature(one, witness))
+        let is_free = |witness: &&NodeId| {
+            self.is_heard(witness) && !signers.contains(witness) && !bound.contains(witness)
         };
-        Ok(own.witnesses.iter().filter(is_unbound).count())
+        if agreed == 0 || own.witnesses.iter().filter(is_free).count() >= WITNESSES_NEEDED {
+            return true;
+        }
+        self.is_gone_for(newcomer, self.config.timings.watch.replace_after()).await
     }
 
     /// Whether `node` is not reached now, nor was in unbroken tries for so long.
@@ -211,7 +210,8 @@ impl<W: World> Engine<W> {
         partner: NodeId,
         renewal: SignedPairRecord,
     ) -> Result<(), DiskError> {
-        let signed = self.gather(own, renewal).await?;
+        let bound = self.bound_witnesses(own, &self.asked(own).await?);
+        let signed = self.gather(own, renewal, &bound).await?;
         let is_agreed = self.has_signature(&signed, &partner)
             || self.witnesses_of(own, &signed) >= WITNESSES_NEEDED;
         if is_agreed {
@@ -352,27 +352,26 @@ impl<W: World> Engine<W> {
         *node == self.me || self.membership.is_heard(node, self.clock.elapsed(), patience)
     }
 
-    /// Asks all who have not signed yet, and keeps what they sign. Where it takes a witness that
-    /// has agreed to another proposal, such come first: while none of them agrees to this one,
-    /// only that other one can get enough of them.
+    /// Asks all who have not signed yet, and keeps what they sign. Where it takes one of the
+    /// witnesses that are `bound` by another proposal, they come first: while none of them agrees
+    /// to this one, only that other one can get enough of them.
     async fn gather(
         &self,
         own: &PairRecord,
         mut signed: SignedPairRecord,
+        bound: &[NodeId],
     ) -> Result<SignedPairRecord, DiskError> {
         let asked = own.witnesses.iter().chain(&own.members).chain(&signed.record.members);
         let mut asked: Vec<_> = asked.copied().filter(|node| *node != self.me).collect();
         asked.sort_unstable();
         asked.dedup();
-        let has = |node: &NodeId| self.has_signature(&signed, node);
-        asked.retain(|node| !has(node) && self.is_heard(node));
-        let others = self.asked(own).await?;
-        let is_bound = |node: &NodeId| {
-            !has(node) && others.iter().any(|other| self.has_signature(other, node))
-        };
-        let (bound, free): (Vec<_>, Vec<_>) =
-            own.witnesses.iter().copied().partition(|witness| is_bound(witness));
-        let could_agree = |node: &&NodeId| has(node) || self.is_heard(node);
+        let signers = self.signers(&signed);
+        asked.retain(|node| !signers.contains(node) && self.is_heard(node));
+        let (bound, free): (Vec<_>, Vec<_>) = own
+            .witnesses
+            .iter()
+            .partition(|witness| bound.contains(witness) && !signers.contains(witness));
+        let could_agree = |node: &&NodeId| signers.contains(node) || self.is_heard(node);
         if !bound.is_empty() && free.iter().filter(could_agree).count() < WITNESSES_NEEDED {
             asked.retain(|node| !free.contains(node));
         }
@@ -418,13 +417,24 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// Who has signed it; nobody where a signature is not valid.
+    fn signers(&self, signed: &SignedPairRecord) -> BTreeSet<NodeId> {
+        membership::signers(&self.network, signed, &self.checker).unwrap_or_default()
+    }
+
     fn has_signature(&self, signed: &SignedPairRecord, node: &NodeId) -> bool {
-        crate::membership::signers(&self.network, signed, &self.checker)
-            .is_ok_and(|signers| signers.contains(node))
+        self.signers(signed).contains(node)
     }
 
     fn witnesses_of(&self, own: &PairRecord, signed: &SignedPairRecord) -> usize {
-        own.witnesses.iter().filter(|witness| self.has_signature(signed, witness)).count()
+        let signers = self.signers(signed);
+        own.witnesses.iter().filter(|witness| signers.contains(witness)).count()
+    }
+
+    /// The witnesses of `own` that have agreed to one of its successors in `asked`.
+    fn bound_witnesses(&self, own: &PairRecord, asked: &[SignedPairRecord]) -> Vec<NodeId> {
+        let signers: BTreeSet<_> = asked.iter().flat_map(|one| self.signers(one)).collect();
+        own.witnesses.iter().copied().filter(|witness| signers.contains(witness)).collect()
     }
 
     /// Everybody else has signed what must be signed: this node closes the epoch and begins
@@ -487,7 +497,7 @@ impl<W: World> Engine<W> {
             None => {
                 // The partner is back. What witnesses have signed stays signed.
                 let asked = self.asked(own).await?;
-                let is_due = asked.iter().any(|spent| self.witnesses_of(own, spent) > 0) || {
+                let is_due = !self.bound_witnesses(own, &asked).is_empty() || {
                     self.drop_proposal().await?;
                     own.primary() == self.me && self.needs_witnesses(own)
                 };
