@@ -32,7 +32,7 @@ use crate::authority::{NetworkKeys, Tls};
 use crate::condition::system_time;
 use defs_crds::{DefsCluster, DefsNode};
 
-/// A node tells how it is every two seconds: one that is silent for longer than a stall has gone.
+/// A node tells how it is every three seconds: one that is silent for longer than a stall has gone.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 /// How long one exchange may take.
@@ -290,16 +290,22 @@ impl Agents {
             Err(_elapsed) => return Err(AgentError::Silent),
         };
         let network = by.network.genesis.network().full();
+        let mut is_known = false;
         loop {
             let report = timeout(SILENT_AFTER, reports.message()).await;
             let Some(report) = report.map_err(|_elapsed| AgentError::Silent)?? else {
                 return Ok(());
             };
+            if is_known && report == pb::Report::default() {
+                self.heard_again(key, target);
+                continue;
+            }
             let said = report.status.as_ref().map(|status| status.network_id.clone());
             if said.as_ref() != Some(&network) {
                 return Err(AgentError::OtherNetwork(said.unwrap_or_default()));
             }
             self.heard(key, target, report, &channel);
+            is_known = true;
         }
     }
 
@@ -312,6 +318,14 @@ impl Agents {
     /// For how long a node was not heard, as far as this process can say.
     pub(crate) fn silence(&self, known: &Known, now: Instant) -> Duration {
         now.duration_since(known.heard.unwrap_or(self.0.began))
+    }
+
+    /// The node has nothing new to say.
+    fn heard_again(&self, key: &AgentKey, target: &Target) {
+        let mut agents = self.lock();
+        if let Some(agent) = agents.get_mut(key).filter(|agent| agent.target == *target) {
+            agent.known.heard = Some(Instant::now());
+        }
     }
 
     fn heard(&self, key: &AgentKey, target: &Target, mut report: pb::Report, channel: &Channel) {
@@ -445,4 +459,43 @@ async fn admit(channel: Channel, target: &Target, by: &Credentials) -> Result<()
     admitted.map_err(|_elapsed| AgentError::Silent)??;
     tracing::info!(%node, name = target.name, "admitted");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::Authority;
+    use crate::metrics::Metrics;
+    use defs_launch::OsRandom;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_without_news_stays_heard_and_nothing_is_looked_at() {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (agents, mut news) = Agents::new(&Metrics::new().operator, &tasks, &stop);
+        let tls = Tls::Own(Authority::new("c", system_time()).unwrap());
+        let by = Arc::new(Credentials { tls, network: NetworkKeys::new(&OsRandom) });
+        let [namespace, cluster, node] = ["n", "c", "c-0"].map(str::to_owned);
+        let key = AgentKey { namespace, cluster, node };
+        let [address, name, zone, region] = ["192.0.2.1:1", "c-0", "", ""].map(str::to_owned);
+        let target = Target { address, name, zone, region };
+        let (known, channel) = (Known::default(), None);
+        let agent = Agent { target: target.clone(), by, stop, known, channel };
+        agents.lock().insert(key.clone(), agent);
+
+        let status = Some(pb::StatusResponse { shards: 7, ..pb::StatusResponse::default() });
+        let report = pb::Report { status, ..pb::Report::default() };
+        let channel = Endpoint::from_static("http://192.0.2.1:1").connect_lazy();
+        agents.heard(&key, &target, report.clone(), &channel);
+        assert!(news.nodes.try_recv().is_ok(), "it was not heard before");
+        for _ in 0..5 {
+            tokio::time::advance(SILENT_AFTER * 4 / 5).await;
+            agents.heard_again(&key, &target);
+        }
+        let known = agents.known(&key);
+        assert!(known.is_heard(Instant::now()));
+        assert_eq!(known.report.as_deref(), Some(&report));
+        assert!(news.nodes.try_recv().is_err());
+        tokio::time::advance(SILENT_AFTER).await;
+        assert!(!agents.known(&key).is_heard(Instant::now()));
+    }
 }
