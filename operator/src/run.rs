@@ -91,8 +91,9 @@ pub fn run(options: Options) -> Result<()> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         bail!("another TLS provider is installed already");
     }
+    // One is enough to wait for nodes and for the API; of two, each word of a node woke both.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
