@@ -236,16 +236,18 @@ impl Node {
                 .as_ref()
                 .is_none_or(|(at, last)| at.elapsed() >= REPORT_EVERY || differs(&report, last));
             if is_due {
-                let is_measured = measured.is_none_or(|at| at.elapsed() >= READINGS_EVERY);
-                let is_as_before = last.as_ref().is_some_and(|(_, last)| is_same(&report, last));
-                let mut word = match is_as_before && !is_measured {
-                    true => pb::Report::default(),
-                    false => report.clone(),
-                };
-                if is_measured {
-                    word.readings = Some(self.readings());
+                let readings = measured
+                    .is_none_or(|at| at.elapsed() >= READINGS_EVERY)
+                    .then(|| self.readings());
+                if readings.is_some() {
                     measured = Some(Instant::now());
                 }
+                let is_as_before = readings.is_none()
+                    && last.as_ref().is_some_and(|(_, last)| is_same(&report, last));
+                let word = match is_as_before {
+                    true => pb::Report::default(),
+                    false => pb::Report { readings, ..report.clone() },
+                };
                 if told.send(Ok(word)).await.is_err() {
                     return;
                 }
