@@ -8,7 +8,7 @@ BIN := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 NEXTEST_PROFILE := $(if $(CI),ci,default)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap chart-tools build demo test lint fmt pages crds doc bench bench-parts bench-operator processes e2e kills sim images cluster-up cluster-down clean
+.PHONY: help bootstrap chart-tools build demo test lint fmt pages crds doc bench bench-parts bench-operator processes e2e kills sim breaks images cluster-up cluster-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ ifdef SEED
 else
 	$(BIN)/defs-sim run --seeds $(or $(SEEDS),300) --from $(FROM) --jobs 2 --results $(RESULTS)
 endif
+
+# BREAKS names some: make breaks BREAKS=doubles-stay
+breaks: ## break the code by hand in every way of sim/breaks, and show what notices it: an hour
+	sim/breaks/run $(BREAKS)
 
 # IMAGES takes options: make images IMAGES="--tag 0.2.0 --revision $$(git rev-parse HEAD)"
 images: build ## container images, in out/images; no container engine needed
