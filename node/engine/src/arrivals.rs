@@ -18,15 +18,6 @@ pub(crate) struct Claim<'a> {
     pub(crate) key: ShardKey,
 }
 
-/// Why a shard is not claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unclaimed {
-    /// Somebody has to do with it just now.
-    Taken,
-    /// There would be too many of its stripe.
-    TooMany,
-}
-
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut claimed = self.arrivals.lock();
@@ -44,32 +35,13 @@ impl Arrivals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims a shard, unless somebody else has.
-    pub(crate) fn claim(&self, key: ShardKey) -> Result<Claim<'_>, Unclaimed> {
-        self.claim_within(key, BTreeSet::new(), usize::MAX)
-    }
-
-    /// Claims a shard that is to come in, unless with those `held` and those on their way there
-    /// would be more than `bound` of its stripe.
-    pub(crate) fn claim_within(
-        &self,
-        key: ShardKey,
-        held: BTreeSet<ShardIndex>,
-        bound: usize,
-    ) -> Result<Claim<'_>, Unclaimed> {
+    /// Claims a shard, unless somebody else has: with the claim, what of its stripe was claimed
+    /// before.
+    pub(crate) fn claim(&self, key: ShardKey) -> Option<(Claim<'_>, BTreeSet<ShardIndex>)> {
         let mut claimed = self.lock();
-        let coming = claimed.get(&key.stripe);
-        if coming.is_some_and(|coming| coming.contains(&key.index)) {
-            return Err(Unclaimed::Taken);
-        }
-        let mut all = held;
-        all.extend(coming.into_iter().flatten().copied());
-        all.insert(key.index);
-        if all.len() > bound {
-            return Err(Unclaimed::TooMany);
-        }
-        claimed.entry(key.stripe).or_default().insert(key.index);
-        Ok(Claim { arrivals: self, key })
+        let coming = claimed.entry(key.stripe).or_default();
+        let before = coming.clone();
+        coming.insert(key.index).then(|| (Claim { arrivals: self, key }, before))
     }
 }
 
@@ -81,28 +53,21 @@ mod tests {
         ShardKey { stripe: StripeId([1; 32]), index: ShardIndex(index) }
     }
 
+    fn set(indices: &[u8]) -> BTreeSet<ShardIndex> {
+        indices.iter().copied().map(ShardIndex).collect()
+    }
+
     #[test]
     fn a_shard_is_claimed_once_until_its_claim_ends() {
         let arrivals = Arrivals::default();
         let claim = arrivals.claim(key(1)).unwrap();
-        assert_eq!(arrivals.claim(key(1)).unwrap_err(), Unclaimed::Taken);
-        assert_eq!(arrivals.claim(key(1)).unwrap_err(), Unclaimed::Taken, "and it stays claimed");
+        assert!(arrivals.claim(key(1)).is_none());
+        assert!(arrivals.claim(key(1)).is_none(), "and it stays claimed");
         let other = arrivals.claim(key(2)).unwrap();
+        assert_eq!((claim.1.clone(), other.1.clone()), (set(&[]), set(&[1])));
         drop(claim);
-        assert!(arrivals.claim(key(1)).is_ok());
+        assert_eq!(arrivals.claim(key(1)).unwrap().1, set(&[2]));
         drop(other);
         assert!(arrivals.lock().is_empty());
-    }
-
-    #[test]
-    fn those_held_and_those_on_their_way_count_together() {
-        let arrivals = Arrivals::default();
-        let held = BTreeSet::from([ShardIndex(0)]);
-        let first = arrivals.claim_within(key(1), held.clone(), 2).unwrap();
-        let refused = arrivals.claim_within(key(2), held.clone(), 2).unwrap_err();
-        assert_eq!(refused, Unclaimed::TooMany);
-        drop(first);
-        assert!(arrivals.claim_within(key(2), held.clone(), 2).is_ok());
-        assert!(arrivals.claim_within(key(0), held, 1).is_ok(), "it is held already");
     }
 }

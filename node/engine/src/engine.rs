@@ -29,6 +29,7 @@ use crate::elapsed::Elapsed;
 use crate::gate::Gate;
 use crate::gauge::Gauges;
 use crate::heal::confirm::Confirmations;
+use crate::heal::doubles::Doubles;
 use crate::heal::hand_over::Preparing;
 use crate::heal::history::Behind;
 use crate::heal::lost::LostPairs;
@@ -92,6 +93,7 @@ pub struct Engine<W: World> {
     pub(crate) rebuilders: Rebuilders,
     pub(crate) repairs: Repairs,
     pub(crate) hints: Hints,
+    pub(crate) doubles: Doubles,
     pub(crate) wishes: Wishes,
     pub(crate) pace: Pace,
     /// What was measured of others.
@@ -238,6 +240,7 @@ impl<W: World> Engine<W> {
             rebuilders: Rebuilders::default(),
             repairs: Repairs::default(),
             hints: Hints::default(),
+            doubles: Doubles::default(),
             wishes: Wishes::default(),
             gauges: Gauges::default(),
             preparing: Mutex::default(),

@@ -3,6 +3,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod confirm;
+pub(crate) mod doubles;
 pub(crate) mod even_out;
 pub(crate) mod hand_over;
 pub(crate) mod history;
@@ -19,6 +20,7 @@ pub(crate) mod successor;
 pub(crate) mod summary;
 pub(crate) mod superseded;
 pub(crate) mod sync;
+pub(crate) mod turn;
 pub(crate) mod watch;
 pub(crate) mod wishes;
 pub(crate) mod witness;

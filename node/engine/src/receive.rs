@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use defs_codec::{Share, share_digest};
 use defs_core::body::{Body, BodyError, BodyWriter};
-use defs_core::ids::{NodeId, StripeId};
+use defs_core::ids::{NodeId, ShardIndex, StripeId};
 use defs_core::message::{Reason, Refusal, Request, Response, ShardKey, StoreShard};
 use defs_core::network::{PairRecord, Role};
 use defs_core::port::{CallError, Change, Clock, Disk, DiskError, Peers, Reply, ShardState};
@@ -15,7 +15,7 @@ use defs_core::receipt::{Kept, Receipt, SignedReceipt};
 use defs_core::stripe::ShardHead;
 use defs_telemetry::{spans, trace};
 
-use crate::arrivals::{Claim, Unclaimed};
+use crate::arrivals::Claim;
 use crate::config::World;
 use crate::engine::Engine;
 use crate::keep::{LEASE_MAX, tombstone_key};
@@ -167,29 +167,30 @@ impl<W: World> Engine<W> {
     }
 
     /// Holds the pair to the owner's bound on shards of one stripe, those on their way in
-    /// included.
+    /// included: what was claimed before this one is among those or on the disk by now.
     async fn reserve(
         &self,
         stripe: StripeId,
         StoreShard { head, pair, .. }: &StoreShard,
     ) -> Result<Claim<'_>, Refusal> {
+        let key = ShardKey { stripe, index: head.index };
+        let claimed = self.arrivals.claim(key);
+        let (claim, mut coming) = claimed
+            .ok_or_else(|| refuse(Reason::Busy, "somebody has to do with this shard just now"))?;
         let bound = usize::from(head.descriptor.body.per_pair);
-        let mut held: BTreeSet<_> =
-            self.disk.indices(stripe).await.map_err(disk_refusal)?.into_iter().collect();
-        if held.len() >= bound {
+        coming.insert(key.index);
+        let together = |held: BTreeSet<ShardIndex>| held.union(&coming).count();
+        let held = self.disk.indices(stripe).await.map_err(disk_refusal)?;
+        if together(held.into_iter().collect()) > bound {
             // What is left of another pair's counts there.
             let all = self.held(stripe).await?.into_iter();
             let of_pair = all.filter(|(_, stored)| stored.state.pair == *pair);
-            held = of_pair.map(|(key, _)| key.index).collect();
-        }
-        let key = ShardKey { stripe, index: head.index };
-        self.arrivals.claim_within(key, held, bound).map_err(|why| match why {
-            Unclaimed::Taken => refuse(Reason::Busy, "this shard is on its way in already"),
-            Unclaimed::TooMany => {
+            if together(of_pair.map(|(key, _)| key.index).collect()) > bound {
                 let detail = format!("a pair may hold {bound} shards of this stripe");
-                refuse(Reason::TooMany, detail)
+                return Err(refuse(Reason::TooMany, detail));
             }
-        })
+        }
+        Ok(claim)
     }
 
     /// Stores the shard, durably and as one of its present pair: it may be here from a pair

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use defs_client::FileRef;
-use defs_core::ids::{Epoch, NodeId, PairId};
+use defs_core::ids::{Epoch, NodeId, PairId, ShardIndex, StripeId};
+use defs_core::message::ShardKey;
 use defs_core::mode::Mode;
 use defs_core::network::PairRecord;
 use defs_engine::Timings;
 use defs_sim::cluster::Cluster;
+use defs_sim::healing::is_whole;
 use defs_sim::invariants::no_pair_holds_more_of_a_stripe_than_its_owner_allows;
 use defs_sim::ledger::Content;
 use defs_sim::pace::Pace;
-use defs_sim::scene::{Scene, coded, holders, wish};
+use defs_sim::scene::{Actor, Scene, coded, holders, wish};
 use tokio::time::sleep;
 
 fn content(number: u64) -> Content {
@@ -122,6 +124,74 @@ async fn a_deleted_stripe_is_not_rebuilt() {
 async fn watchers_that_rebuild_at_once_put_no_more_on_a_pair_than_its_owner_allows() {
     let timings = Timings { repair_turn: Duration::ZERO, ..Pace::Fast.timings() };
     a_pair_is_lost(timings, false).await;
+}
+
+/// What was stored before a pair was lost.
+struct Rebuilt {
+    scene: Scene,
+    actor: Actor,
+    stripes: Vec<StripeId>,
+    /// Shards that the lost pair held.
+    lost: usize,
+}
+
+/// One of five pairs is lost for ever, which held several shards of every stripe.
+async fn one_of_five_pairs_is_lost(timings: Timings, (data, parity): (u32, u32)) -> Rebuilt {
+    let mut scene = Scene::timed(10, timings).await.unwrap();
+    let actor = scene.owner().await.unwrap();
+    let mut stripes = Vec::new();
+    for number in 0..8 {
+        let name = format!("{number}");
+        actor.put(&name, content(number), coded(data, parity)).await.unwrap();
+        stripes.extend(actor.stripes(&name).await.unwrap());
+    }
+    let members = scene.pairs[0].members;
+    let lost = scene.cluster.machines[&members[0]].disk.shards().len();
+    assert!(lost >= 2 * stripes.len(), "the pair held {lost} shards");
+    members.into_iter().for_each(|node| scene.cluster.lose(node));
+    let total = u8::try_from(data + parity).unwrap();
+    let keys: Vec<_> = stripes
+        .iter()
+        .flat_map(|stripe| (0..total).map(|at| ShardKey { stripe: *stripe, index: ShardIndex(at) }))
+        .collect();
+    let are_whole = |cluster: &Cluster| keys.iter().all(|key| is_whole(cluster, key));
+    scene.until("what was lost is rebuilt", are_whole).await.unwrap();
+    Rebuilt { scene, actor, stripes, lost }
+}
+
+fn shards_rebuilt(cluster: &Cluster) -> usize {
+    let rebuilt = cluster.running().map(|(_, _, life)| life.engine.repairs().shards_rebuilt);
+    usize::try_from(rebuilt.sum::<u64>()).unwrap()
+}
+
+/// Copies of shards of `stripes` on the disks of those who live.
+fn copies(cluster: &Cluster, stripes: &[StripeId]) -> usize {
+    let held = cluster.running().flat_map(|(_, machine, _)| machine.disk.shards());
+    held.filter(|(key, ..)| stripes.contains(&key.stripe)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_several_watch_is_rebuilt_by_one_of_them() {
+    let lost = one_of_five_pairs_is_lost(Pace::Fast.timings(), (6, 4)).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(shards_rebuilt(&lost.scene.cluster), lost.lost);
+    assert_eq!(copies(&lost.scene.cluster, &lost.stripes), lost.stripes.len() * 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_pairs_that_rebuilt_the_same_shard_one_gives_it_up() {
+    // Nobody waits for anybody, and four pairs have 32 places for the 28 shards of a stripe.
+    let timings = Timings { repair_turn: Duration::ZERO, ..Pace::Fast.timings() };
+    let Rebuilt { mut scene, actor, stripes, lost } =
+        one_of_five_pairs_is_lost(timings, (20, 8)).await;
+    let rebuilt = shards_rebuilt(&scene.cluster);
+    assert!(rebuilt > lost, "{rebuilt} rebuilt of {lost} lost: nothing was rebuilt twice");
+    let wanted = stripes.len() * 28 * 2;
+    let are_single = |cluster: &Cluster| copies(cluster, &stripes) == wanted;
+    scene.until("every shard is at one pair", are_single).await.unwrap();
+    for number in 0..8 {
+        assert_eq!(actor.get(&format!("{number}")).await.unwrap(), content(number).bytes());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,8 @@ fn for_days() -> Timings {
         card_stale: Duration::from_secs(4000),
         settle: Duration::from_secs(5),
         form: Duration::from_secs(20),
+        repair: Duration::from_secs(60),
+        repair_turn: Duration::from_secs(600),
         lease_min: Duration::from_hours(24),
         expire: Duration::from_secs(1200),
         ..Pace::Fast.timings()

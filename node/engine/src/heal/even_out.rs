@@ -60,11 +60,11 @@ fn read_begun(key: &StateKey, value: &[u8]) -> Option<(ShardKey, PairId)> {
 
 /// One shard that is to go from one pair to another.
 #[derive(Clone, Copy)]
-struct Gift<'a> {
-    key: ShardKey,
-    stored: &'a StoredShard,
-    own: &'a PairRecord,
-    to: PairId,
+pub(crate) struct Gift<'a> {
+    pub(crate) key: ShardKey,
+    pub(crate) stored: &'a StoredShard,
+    pub(crate) own: &'a PairRecord,
+    pub(crate) to: PairId,
 }
 
 impl<W: World> Engine<W> {
@@ -78,14 +78,18 @@ impl<W: World> Engine<W> {
 
     /// This node's pair, if this node gives for it and nothing is more urgent.
     fn giver(&self) -> Option<PairRecord> {
+        let nothing_missing = self.repairs.is_idle() && self.bad.all().is_empty();
+        self.whole_pair_led().filter(|_| nothing_missing)
+    }
+
+    /// This node's pair, if both its members are well and this one acts for it.
+    pub(crate) fn whole_pair_led(&self) -> Option<PairRecord> {
         let own = self.membership.own_pair()?.record;
         let suspect = self.config.timings.watch.suspect_after();
         let is_whole = self.membership.partner_alive(self.clock.elapsed(), suspect);
-        let nothing_lost = self.lost.all().is_empty() && self.bad.all().is_empty();
         let may = own.primary() == self.me
             && self.activity() == Activity::Ready
             && is_whole
-            && nothing_lost
             && self.standing().may_heal();
         may.then_some(own)
     }
@@ -165,10 +169,15 @@ impl<W: World> Engine<W> {
         let Some(census) = census.filter(|census| self.is_as_safe(gift, census)) else {
             return Ok(false);
         };
-        let begun = Change::Put(begun_key(gift.key), gift.to.0.to_vec());
-        self.disk.apply(vec![begun]).await.map_err(disk_refusal)?;
+        self.note_begun(gift).await?;
         self.hand_over(gift, &census).await?;
         Ok(true)
+    }
+
+    /// Notes on the disk that a shard is being given, so that it is gone on with after a stop.
+    pub(crate) async fn note_begun(&self, gift: Gift<'_>) -> Result<(), Refusal> {
+        let begun = Change::Put(begun_key(gift.key), gift.to.0.to_vec());
+        self.disk.apply(vec![begun]).await.map_err(disk_refusal)
     }
 
     /// Who holds what of a stripe, if nothing of it is missing or unknown.
@@ -230,7 +239,12 @@ impl<W: World> Engine<W> {
             return self.tell_deleted(key, to).await;
         };
         let gift = Gift { key, stored: &stored, own, to };
-        let Some(census) = self.whole_stripe(&stored, key).await? else { return Ok(false) };
+        let census = self.census(&Need::nothing_lost(key, &stored), &stored).await?;
+        let is_there = census.holders(key.index).contains(&to);
+        let is_whole = census.silent == 0 && census.missing.is_empty();
+        if census.is_deleted || !is_whole && !(is_there && self.is_at_rest(&gift, &census)) {
+            return Ok(false);
+        }
         match self.hand_over(gift, &census).await {
             Ok(()) => Ok(true),
             Err(refusal) if refusal.reason.is_about_this_node() => Ok(false),
@@ -256,21 +270,21 @@ impl<W: World> Engine<W> {
     }
 
     /// The shard goes to its new pair, and leaves this one when all know.
-    async fn hand_over(
+    pub(crate) async fn hand_over(
         &self,
         Gift { key, stored, own, to }: Gift<'_>,
         census: &Census,
     ) -> Result<(), Refusal> {
         let descriptor = &stored.head.descriptor;
         let Some(commit) = stored.state.commit.clone() else { return Ok(()) };
-        let where_to: BTreeMap<_, _> = census.places().collect();
+        let where_to = census.where_to();
         let part = self.own_part(key).await?;
         let note = self.place(to, part, (descriptor, &commit), &where_to).await?;
         self.keep_note(&note);
         let mut told: BTreeSet<NodeId> = own.partner_of(&self.me).into_iter().collect();
         let total = descriptor.body.geometry.total();
-        for pair in watchers(key.index, total).filter_map(|index| where_to.get(&index)) {
-            told.extend(self.known_pair(pair)?.members);
+        for pair in watchers(key.index, total).flat_map(|index| census.holders(index)) {
+            told.extend(self.known_pair(&pair)?.members);
         }
         told.remove(&self.me);
         let notes = MovedNotes(vec![note.clone()]);
@@ -332,7 +346,8 @@ impl<W: World> Engine<W> {
                 continue;
             }
             match stored.head.watched.iter().find(|one| one.index == index) {
-                Some(one) if one.pair == from => {
+                // Where it was at a lost pair, notes are gone by already.
+                Some(one) if one.pair == from || self.lost.is_lost(&one.pair) => {
                     let head = stored.head.watching_at(index, to);
                     changes.push(Change::ShardHead(key, Arc::new(head)));
                     goes_by_it = true;
@@ -355,7 +370,7 @@ impl<W: World> Engine<W> {
 }
 
 impl Gift<'_> {
-    fn is_giveable(&self) -> bool {
+    pub(crate) fn is_giveable(&self) -> bool {
         let Self { stored, own, .. } = self;
         // One without siblings is watched by nobody, who would hand its deletion on.
         let has_siblings = stored.head.descriptor.body.geometry.total() > 1;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use defs_core::ids::{Locator, PairId, ShardIndex, StripeId};
+use defs_core::message::ShardKey;
 use defs_core::moved::{MovedNote, MovedNotes};
 use defs_core::port::Verdict;
 use defs_core::receipt::{Kept, SignedReceipt};
@@ -96,7 +97,7 @@ impl<W: World> Engine<W> {
         for note in &notes.0 {
             match self.believed(note) {
                 Ok(Some((stripe, index, pair))) => {
-                    news |= self.hints.add(note.locator, stripe, index, pair);
+                    news |= self.note_place(note.locator, ShardKey { stripe, index }, pair);
                 }
                 Ok(None) => {}
                 Err(Forged) => return Verdict::Reject,
@@ -108,8 +109,17 @@ impl<W: World> Engine<W> {
     /// This node's own note.
     pub(crate) fn keep_note(&self, note: &MovedNote) {
         if let Ok(Some((stripe, index, pair))) = self.believed(note) {
-            self.hints.add(note.locator, stripe, index, pair);
+            self.note_place(note.locator, ShardKey { stripe, index }, pair);
         }
+    }
+
+    /// Whether it is news.
+    fn note_place(&self, locator: Locator, key: ShardKey, pair: PairId) -> bool {
+        let before = self.hints.moved(key.stripe, key.index);
+        if before.is_some_and(|before| before != pair && !self.lost.is_lost(&before)) {
+            self.doubles.add(key);
+        }
+        self.hints.add(locator, key.stripe, key.index, pair)
     }
 
     /// What a note says, if both members of a known pair say it.

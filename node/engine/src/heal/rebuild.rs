@@ -2,8 +2,8 @@
 //! with their shares, rebuilds bit for bit what is missing of the stripe, and places it at
 //! other pairs, where it is stored like any other shard: mirrored, with both receipts.
 //!
-//! The nearest watcher of a shard that lives does it; the second one waits for a while. Two
-//! that do it at once waste work and harm nothing, since a shard has one name.
+//! One pair does it, whose turn it is (`turn.rs`); the others wait for a while. Two that do it at
+//! once waste work, and one gives back what both have placed (`doubles.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ use defs_core::port::{
 use defs_core::receipt::SignedReceipt;
 use defs_core::statement::{Commit, Signed, Tombstone};
 use defs_core::stripe::{ShardHead, StripeDescriptor, WATCHED, Watched};
-use defs_pairing::placement::{self, Outcome, Place, Placement};
+use defs_pairing::placement::{self, Place, Placement};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -95,6 +95,8 @@ pub struct Unrepaired {
     pub needed: usize,
     /// Times that it was tried.
     pub tries: u32,
+    /// Pairs that seemed to have room and took nothing: the next try turns to others.
+    refused_by: BTreeSet<PairId>,
     again_at: Duration,
 }
 
@@ -131,8 +133,11 @@ pub(crate) struct Repairs(Mutex<State>);
 struct State {
     progress: Progress,
     rate: Rate,
-    /// The stripes that wait or are under way.
+    /// The stripes that wait or are under way, here or where it is their turn.
     waiting: BTreeMap<StripeId, Waiting>,
+    /// Of these, those that are another pair's turn: how often that was found, and until when it
+    /// is left to that one.
+    put_off: BTreeMap<StripeId, (u32, Duration)>,
 }
 
 /// What is still missing of a stripe, as far as this node has heard: others see to some of it.
@@ -181,14 +186,38 @@ impl Repairs {
         }
     }
 
-    fn waits(&self, stripe: &StripeId, now: Duration) -> bool {
+    fn wait(&self, stripe: &StripeId, now: Duration) -> Wait {
         let state = self.lock();
-        state.progress.unrepaired.get(stripe).is_some_and(|failed| failed.again_at > now)
+        if state.progress.unrepaired.get(stripe).is_some_and(|failed| failed.again_at > now) {
+            Wait::AfterFailure
+        } else if state.put_off.get(stripe).is_some_and(|(_, until)| *until > now) {
+            Wait::ForOthers
+        } else {
+            Wait::Over
+        }
+    }
+
+    /// Whether nothing waits, as far as was looked.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.waiting.is_empty() && state.progress.unrepaired.is_empty()
+    }
+
+    /// Pairs that did not take a shard of the stripe when it was tried last.
+    fn refusing(&self, stripe: &StripeId) -> BTreeSet<PairId> {
+        let state = self.lock();
+        let failed = state.progress.unrepaired.get(stripe);
+        failed.map(|failed| failed.refused_by.clone()).unwrap_or_default()
     }
 
     fn pass_begins(&self, needs: &[Need], now: Duration) {
         let mut state = self.lock();
-        state.waiting = needs.iter().map(Waiting::of).collect();
+        let open = needs.iter().filter(|need| need.wait != Wait::AfterFailure);
+        state.waiting = open.map(Waiting::of).collect();
+        // Of the rest nothing is missing any more.
+        let needed: BTreeSet<_> = needs.iter().map(|need| need.stripe).collect();
+        state.put_off.retain(|stripe, _| needed.contains(stripe));
+        state.progress.unrepaired.retain(|stripe, _| needed.contains(stripe));
         if !needs.is_empty() {
             state.rate.work_begins(now);
         }
@@ -203,20 +232,28 @@ impl Repairs {
 
     fn pass_is_over(&self) {
         let mut state = self.lock();
-        state.waiting.clear();
-        state.progress.current.clear();
+        let State { waiting, put_off, progress, .. } = &mut *state;
+        waiting.retain(|stripe, _| put_off.contains_key(stripe));
+        progress.current.clear();
     }
 
-    /// What became of one stripe: whether anything had to be rebuilt.
-    fn ended(&self, stripe: StripeId, result: Result<bool, Failure>, now: Duration) {
+    fn ended(&self, stripe: StripeId, result: Result<Outcome, Failure>, now: Duration) {
         let mut state = self.lock();
+        state.progress.current.remove(&stripe);
+        if let Ok(Outcome::LeftTo(first)) = result {
+            let tries = state.put_off.get(&stripe).map_or(0, |(tries, _)| *tries);
+            let until = now.saturating_add(again_after(tries));
+            state.put_off.insert(stripe, (tries.saturating_add(1), until));
+            tracing::debug!(%stripe, %first, "another pair rebuilds a stripe before this one");
+            return;
+        }
         state.waiting.remove(&stripe);
+        state.put_off.remove(&stripe);
         let progress = &mut state.progress;
-        progress.current.remove(&stripe);
         match result {
-            Ok(rebuilt) => {
+            Ok(outcome) => {
                 progress.unrepaired.remove(&stripe);
-                progress.stripes_done += u64::from(rebuilt);
+                progress.stripes_done += u64::from(outcome == Outcome::Rebuilt);
             }
             Err(failure) => {
                 tracing::debug!(%stripe, why = failure.why, missing = failure.missing.len(),
@@ -233,10 +270,10 @@ impl Progress {
         if self.unrepaired.len() >= FAILED_MAX && tries == 0 {
             return;
         }
-        let Failure { why, missing, found, needed } = failure;
+        let Failure { why, missing, found, needed, refused_by } = failure;
         let again_at = now.saturating_add(again_after(tries));
         let tries = tries.saturating_add(1);
-        let unrepaired = Unrepaired { why, missing, found, needed, tries, again_at };
+        let unrepaired = Unrepaired { why, missing, found, needed, tries, refused_by, again_at };
         self.unrepaired.insert(stripe, unrepaired);
     }
 }
@@ -256,6 +293,10 @@ pub(crate) struct Need {
     shard_length: u64,
     /// Bytes that are in memory while it is rebuilt, at most.
     weight: u64,
+    /// When this node judged the last of their pairs to be lost.
+    pub(crate) lost_last: Duration,
+    /// Whether it is left alone for a while.
+    wait: Wait,
     /// What stood beside a shard that isn't here any more.
     known: Option<StoredShard>,
 }
@@ -288,8 +329,15 @@ impl Need {
             spare: 0,
             shard_length: descriptor.sealed_shard_length(),
             weight: weight(descriptor),
+            lost_last: Duration::ZERO,
+            wait: Wait::Over,
             known: None,
         }
+    }
+
+    /// Whether others watch what is missing too: what a pair finds bad of its own only it sees.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.known.is_none()
     }
 
     /// Where a missing shard was: for one that nobody here watched, where another was lost.
@@ -298,12 +346,35 @@ impl Need {
     }
 }
 
+/// Why a stripe is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// It is not.
+    Over,
+    /// It failed not long ago.
+    AfterFailure,
+    /// It is another pair's turn.
+    ForOthers,
+}
+
 /// A shard that was at a lost pair and is watched from here.
 struct LostSibling {
     index: ShardIndex,
     pair: PairId,
+    lost_at: Duration,
     /// Whether no watcher that is nearer lives.
     is_first: bool,
+}
+
+/// What became of a stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing was missing.
+    Whole,
+    /// What was missing is at other pairs now.
+    Rebuilt,
+    /// It is this pair's turn.
+    LeftTo(PairId),
 }
 
 struct Failure {
@@ -311,12 +382,18 @@ struct Failure {
     missing: BTreeSet<ShardIndex>,
     found: usize,
     needed: usize,
+    refused_by: BTreeSet<PairId>,
 }
 
 impl Failure {
     fn of(why: impl Into<String>, census: &Census, needed: usize) -> Self {
-        let Census { missing, .. } = census;
-        Self { why: why.into(), missing: missing.clone(), found: census.found(), needed }
+        Self {
+            why: why.into(),
+            missing: census.missing.clone(),
+            found: census.found(),
+            needed,
+            refused_by: BTreeSet::new(),
+        }
     }
 }
 
@@ -327,7 +404,7 @@ pub(crate) struct Census {
     /// Of these, what more than one word stands for: a watched shard that was lost is found
     /// elsewhere only so. Else one liar would keep every stripe from being repaired, and what
     /// is left of a put that failed, until it expires.
-    sure: BTreeMap<ShardIndex, PairId>,
+    sure: BTreeMap<ShardIndex, BTreeSet<PairId>>,
     /// What both members of a pair say that they hold, and were not told yet to keep.
     to_keep: BTreeMap<ShardIndex, PairId>,
     /// What the living member of a pair that is held to be lost has still. It is missing all the
@@ -335,6 +412,8 @@ pub(crate) struct Census {
     left: BTreeMap<ShardIndex, PairId>,
     /// What is gone for good, as far as can be said.
     pub(crate) missing: BTreeSet<ShardIndex>,
+    /// Where notes said that it is, when all were asked.
+    noted: BTreeMap<ShardIndex, PairId>,
     /// Pairs that did not answer and are not lost.
     pub(crate) silent: usize,
     pub(crate) is_deleted: bool,
@@ -355,6 +434,31 @@ impl Census {
         self.held.iter().flat_map(|(pair, held)| held.iter().map(|index| (*index, *pair)))
     }
 
+    fn is_sure(&self, index: ShardIndex, pair: &PairId) -> bool {
+        self.sure.get(&index).is_some_and(|pairs| pairs.contains(pair))
+    }
+
+    /// Who keeps a shard: of several pairs that are sure to have it, the one with the lowest id.
+    pub(crate) fn keeper(&self, index: ShardIndex) -> Option<PairId> {
+        self.sure.get(&index)?.first().copied()
+    }
+
+    /// Who has a shard: those who are sure to, or else whoever is said to.
+    pub(crate) fn holders(&self, index: ShardIndex) -> BTreeSet<PairId> {
+        let said = || self.held.iter().filter(|(_, held)| held.contains(&index));
+        match self.sure.get(&index) {
+            Some(sure) => sure.clone(),
+            None => said().map(|(pair, _)| *pair).collect(),
+        }
+    }
+
+    /// A place of every shard that has one.
+    pub(crate) fn where_to(&self) -> BTreeMap<ShardIndex, PairId> {
+        let indices: BTreeSet<_> = self.held.values().flatten().copied().collect();
+        let place = |index| Some((index, *self.holders(index).first()?));
+        indices.into_iter().filter_map(place).collect()
+    }
+
     /// Every shard with the pairs to ask for it, one after the other: those of `own` first, and of
     /// several pairs the one that is sure to have it, as another may have what is left of a put
     /// that failed, which it gives to nobody. What is left at lost pairs comes last.
@@ -364,7 +468,7 @@ impl Census {
             pairs.entry(index).or_default().push(pair);
         }
         for (index, pairs) in &mut pairs {
-            pairs.sort_by_key(|pair| (pair != own, self.sure.get(index) != Some(pair)));
+            pairs.sort_by_key(|pair| (pair != own, !self.is_sure(*index, pair)));
         }
         for (index, pair) in &self.left {
             pairs.entry(*index).or_default().push(*pair);
@@ -402,14 +506,23 @@ impl Told {
 }
 
 impl<W: World> Engine<W> {
-    /// One pass over what is here: every stripe that has a watched shard at a lost pair is
-    /// made whole, the one that can bear the least first.
+    /// One pass over what is here: what is missing of other shards' stripes is rebuilt, and what
+    /// another pair keeps too is given up.
     pub(crate) async fn repair(self: Arc<Self>) {
+        self.rebuild_lost().await;
+        self.give_doubles().await;
+    }
+
+    /// Every stripe that has a watched shard at a lost pair is made whole, the one that can bear
+    /// the least first.
+    async fn rebuild_lost(&self) {
         // What is bad here is this member's to see to, whichever it is.
         let mut needs = self.bad_needs().await;
-        let is_whole = self.lost.all().is_empty() && needs.is_empty();
-        if is_whole || !self.standing().may_heal() {
+        if !self.standing().may_heal() {
             return;
+        }
+        if self.lost.all().is_empty() && needs.is_empty() {
+            return self.repairs.pass_begins(&[], self.clock.elapsed());
         }
         if self.is_acting() {
             needs.extend(self.needs().await.unwrap_or_else(|refusal| {
@@ -426,6 +539,7 @@ impl<W: World> Engine<W> {
     async fn repair_all(&self, needs: Vec<Need>) {
         self.repairs.pass_begins(&needs, self.clock.elapsed());
         let side_by_side = side_by_side(&needs);
+        let due = needs.into_iter().filter(|need| need.wait == Wait::Over);
         let repair = async |need: Need| {
             if !self.standing().may_heal() {
                 return;
@@ -435,7 +549,7 @@ impl<W: World> Engine<W> {
             let result = self.make_whole(need).await;
             self.repairs.ended(stripe, result, self.clock.elapsed());
         };
-        futures::stream::iter(needs).for_each_concurrent(side_by_side, repair).await;
+        futures::stream::iter(due).for_each_concurrent(side_by_side, repair).await;
         self.repairs.pass_is_over();
     }
 
@@ -443,9 +557,9 @@ impl<W: World> Engine<W> {
     async fn bad_needs(&self) -> Vec<Need> {
         let mut needs = Vec::new();
         for (key, stored) in self.bad.all() {
-            let waits = self.repairs.waits(&key.stripe, self.clock.elapsed());
-            if !waits && !self.is_good_again(key, &stored).await {
-                needs.push(Need::of_bad(key, &stored));
+            let wait = self.repairs.wait(&key.stripe, self.clock.elapsed());
+            if wait != Wait::Over || !self.is_good_again(key, &stored).await {
+                needs.push(Need { wait, ..Need::of_bad(key, &stored) });
             }
         }
         needs
@@ -490,7 +604,7 @@ impl<W: World> Engine<W> {
                     continue;
                 }
                 let lost = self.lost_siblings((key.stripe, &stored), &losses, now);
-                if lost.is_empty() || self.repairs.waits(&key.stripe, now) {
+                if lost.is_empty() {
                     continue;
                 }
                 if needs.len() >= QUEUE_MAX && !needs.contains_key(&key.stripe) {
@@ -499,12 +613,15 @@ impl<W: World> Engine<W> {
                 let descriptor = &stored.head.descriptor.body;
                 let geometry = descriptor.geometry;
                 let spare = geometry.total().saturating_sub(geometry.data());
-                let need = needs
-                    .entry(key.stripe)
-                    .or_insert_with(|| Need { spare, ..Need::of(key.stripe, descriptor) });
+                let need = needs.entry(key.stripe).or_insert_with(|| Need {
+                    spare,
+                    wait: self.repairs.wait(&key.stripe, now),
+                    ..Need::of(key.stripe, descriptor)
+                });
                 need.mine.insert(key.index);
                 for sibling in lost {
                     need.lost.insert(sibling.index, sibling.pair);
+                    need.lost_last = need.lost_last.max(sibling.lost_at);
                     if sibling.is_first {
                         need.first.insert(sibling.index);
                     }
@@ -539,13 +656,14 @@ impl<W: World> Engine<W> {
                 Some(pair) => losses.contains_key(&pair).then_some(pair),
                 None => is_its_turn.then_some(watched.pair),
             };
-            lost.extend(pair.map(|pair| LostSibling { index: watched.index, pair, is_first }));
+            let (index, lost_at) = (watched.index, loss.at);
+            lost.extend(pair.map(|pair| LostSibling { index, pair, lost_at, is_first }));
         }
         lost
     }
 
-    /// Rebuilds and places what is missing of one stripe. Whether there was something.
-    async fn make_whole(&self, need: Need) -> Result<bool, Failure> {
+    /// Rebuilds and places what is missing of one stripe, when it is this pair's turn.
+    async fn make_whole(&self, need: Need) -> Result<Outcome, Failure> {
         let nothing = Census::default();
         let failed = |refusal: Refusal| Failure::of(refusal.detail, &nothing, 0);
         let stored = match (&need.known, need.mine.first()) {
@@ -556,23 +674,23 @@ impl<W: World> Engine<W> {
             }
             (None, None) => None,
         };
-        let Some(stored) = stored else { return Ok(false) };
-        let Some(commit) = stored.state.commit.clone() else { return Ok(false) };
+        let Some(stored) = stored else { return Ok(Outcome::Whole) };
+        let Some(commit) = stored.state.commit.clone() else { return Ok(Outcome::Whole) };
         let descriptor = &stored.head.descriptor.body;
         let data = descriptor.geometry.data();
         let mut census = self.census(&need, &stored).await.map_err(failed)?;
         if census.is_deleted {
-            return Ok(false);
+            return Ok(Outcome::Whole);
         }
         self.keep_all(&mut census, &commit).await;
         for index in need.lost.keys().filter(|index| !census.missing.contains(index)) {
             self.bad.is_whole(&ShardKey { stripe: need.stripe, index: *index });
-            if let Some(pair) = census.sure.get(index) {
-                self.note_move(need.stripe, *index, *pair).await.map_err(failed)?;
+            if let Some(pair) = census.keeper(*index) {
+                self.note_move(need.stripe, *index, pair).await.map_err(failed)?;
             }
         }
         if census.missing.is_empty() {
-            return Ok(false);
+            return Ok(Outcome::Whole);
         }
         if census.found() < data {
             let why = format!("{} of the {data} shards needed can be reached", census.found());
@@ -584,12 +702,15 @@ impl<W: World> Engine<W> {
             self.note_risk(need.stripe, false);
             return Err(Failure::of(placement.to_string(), &census, data));
         }
+        if let Some(first) = self.goes_before(&need, &census, &stored) {
+            return Ok(Outcome::LeftTo(first));
+        }
         let parts = self.gather_parts(&need, &census, &stored).await?;
         let shards = self.rebuild_all(&stored, parts, wanted, &census).await?;
         let missing = census.missing.iter();
         let lost = missing.filter_map(|index| Some((*index, need.lost_at(*index)?))).collect();
         self.place_all(&stored, &commit, shards, (census, placement, lost)).await?;
-        Ok(true)
+        Ok(Outcome::Rebuilt)
     }
 
     /// Tells pairs to keep what both their members have already: whoever rebuilt it was cut off
@@ -602,7 +723,7 @@ impl<W: World> Engine<W> {
             match self.tell_to_keep(pair, index, commit).await {
                 Ok(()) => {
                     census.missing.remove(&index);
-                    census.sure.insert(index, pair);
+                    census.sure.entry(index).or_default().insert(pair);
                 }
                 Err(refusal) => tracing::debug!(%pair, %index, %refusal, "not kept"),
             }
@@ -610,7 +731,7 @@ impl<W: World> Engine<W> {
     }
 
     /// Where what is missing may go.
-    fn placement(&self, descriptor: &StripeDescriptor, census: &Census) -> Placement {
+    pub(crate) fn placement(&self, descriptor: &StripeDescriptor, census: &Census) -> Placement {
         let geometry = descriptor.geometry;
         // Half of what a put or a rebuild left may lie there: the same shard may come again.
         let is_there = |index: &ShardIndex| !census.missing.contains(index);
@@ -624,8 +745,15 @@ impl<W: World> Engine<W> {
             spare_shards: u32::try_from(geometry.total() - geometry.data()).unwrap_or(0),
         };
         let salt: u64 = u64::from_le_bytes(self.random.array());
+        let draw = |pair: &PairId| draw(pair, &NodeId([0; 32])) ^ salt;
         let places = self.places(descriptor.sealed_shard_length());
-        placement::place(&spread, &places, |pair| draw(pair, &NodeId([0; 32])) ^ salt)
+        let refusing = self.repairs.refusing(&descriptor.id());
+        let willing = places.iter().filter(|place| !refusing.contains(&place.pair)).cloned();
+        let placement = placement::place(&spread, &willing.collect::<Vec<_>>(), draw);
+        if placement.places.is_empty() && !refusing.is_empty() {
+            return placement::place(&spread, &places, draw);
+        }
+        placement
     }
 
     /// Notes whether a stripe survives the loss of any one pair.
@@ -656,8 +784,9 @@ impl<W: World> Engine<W> {
         }
         let mine = self.disk.indices(need.stripe).await.map_err(disk_refusal)?;
         let mut census = Census::default();
-        census.sure.extend(mine.iter().map(|index| (*index, stored.state.pair)));
-        census.held.entry(stored.state.pair).or_default().extend(mine);
+        let own = stored.state.pair;
+        census.sure.extend(mine.iter().map(|index| (*index, BTreeSet::from([own]))));
+        census.held.entry(own).or_default().extend(mine);
         self.ask_pairs(&pairs, stored, &mut census).await?;
         let all: BTreeSet<_> = descriptor.geometry.indices().collect();
         let unknown = |census: &Census| {
@@ -676,6 +805,8 @@ impl<W: World> Engine<W> {
             false => !census.holds(*index) && census.silent == 0,
         };
         census.missing = all.into_iter().filter(is_missing).collect();
+        let noted = |index: &ShardIndex| Some((*index, self.hints.moved(need.stripe, *index)?));
+        census.noted = census.missing.iter().filter_map(noted).collect();
         Ok(census)
     }
 
@@ -718,7 +849,9 @@ impl<W: World> Engine<W> {
             }
             let to_keep = both.difference(&sure).take(bound).map(|index| (*index, pair));
             census.to_keep.extend(to_keep);
-            census.sure.extend(sure.into_iter().take(bound).chain(moved).map(|it| (it, pair)));
+            for index in sure.into_iter().take(bound).chain(moved) {
+                census.sure.entry(index).or_default().insert(pair);
+            }
             if !held.is_empty() {
                 census.held.entry(pair).or_default().extend(held);
             }
@@ -930,12 +1063,17 @@ impl<W: World> Engine<W> {
         // What is at no place yet is watched where it was lost, or nobody would see to it if it
         // finds none. Once it has one, watchers hear that it moved.
         let mut where_to = lost;
-        where_to.extend(census.places());
-        let mut notes = Vec::new();
+        where_to.extend(census.where_to());
+        let (mut notes, mut refused_by) = (Vec::new(), BTreeSet::new());
         let mut why = None;
         for (share, bytes) in shards {
             let index = share.index;
             let Some(pair) = placement.places.get(&index) else { continue };
+            if let Some(pair) = self.moved_meanwhile(&census, (stripe, index)) {
+                census.missing.remove(&index);
+                where_to.insert(index, pair);
+                continue;
+            }
             let length = bytes.len() as u64;
             match self.place(*pair, (share, bytes), (descriptor, commit), &where_to).await {
                 Ok(note) => {
@@ -950,7 +1088,10 @@ impl<W: World> Engine<W> {
                     self.metrics.shards_rebuilt.one();
                     self.metrics.repair_bytes_written.add(length);
                 }
-                Err(refusal) => why = Some(refusal.detail),
+                Err(refusal) => {
+                    refused_by.insert(*pair);
+                    why = Some(refusal.detail);
+                }
             }
             self.pace.spend(length, &self.clock).await;
         }
@@ -958,13 +1099,24 @@ impl<W: World> Engine<W> {
         if !notes.is_empty() {
             self.peers.publish(Gossip::Moved(Box::new(MovedNotes(notes))));
         }
-        let is_safe = placement.outcome == Outcome::Safe && census.missing.is_empty();
+        let is_safe = placement.outcome == placement::Outcome::Safe && census.missing.is_empty();
         self.note_risk(stripe, is_safe);
         if census.missing.is_empty() {
             return Ok(());
         }
         let why = why.unwrap_or_else(|| placement.to_string());
-        Err(Failure::of(why, &census, geometry.data()))
+        Err(Failure { refused_by, ..Failure::of(why, &census, geometry.data()) })
+    }
+
+    /// Where a missing shard is by now, if others have placed it since all were asked.
+    fn moved_meanwhile(
+        &self,
+        census: &Census,
+        (stripe, index): (StripeId, ShardIndex),
+    ) -> Option<PairId> {
+        let pair = self.hints.moved(stripe, index)?;
+        let is_news = census.noted.get(&index) != Some(&pair);
+        (is_news && !self.lost.is_lost(&pair)).then_some(pair)
     }
 
     /// Pairs that take shards now.
@@ -1112,7 +1264,7 @@ mod tests {
                 (own, BTreeSet::from([three])),
                 (sure, BTreeSet::from([two])),
             ]),
-            sure: BTreeMap::from([(two, sure), (three, own)]),
+            sure: BTreeMap::from([(two, BTreeSet::from([sure])), (three, BTreeSet::from([own]))]),
             ..Census::default()
         };
         let expected = [(three, vec![own, orphan]), (one, vec![orphan]), (two, vec![sure, orphan])];

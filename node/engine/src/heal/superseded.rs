@@ -97,7 +97,7 @@ impl<W: World> Engine<W> {
             }
         };
         // The same shard may come back for this node's present pair meanwhile.
-        let Ok(_claimed) = self.arrivals.claim(key) else { return Ok(()) };
+        let Some(_claimed) = self.arrivals.claim(key) else { return Ok(()) };
         let is_same = |found: StoredShard| found.state.pair == stored.state.pair;
         if !self.disk.shard(key).await?.is_some_and(is_same) {
             return Ok(());

@@ -396,7 +396,7 @@ impl<W: World> Engine<W> {
         };
         if self.disk.shard(key).await.map_err(disk_refusal)?.is_some() {
             // Whoever has it sees to it that both members do.
-            let Ok(_claimed) = self.arrivals.claim(key) else { return Ok(None) };
+            let Some(_claimed) = self.arrivals.claim(key) else { return Ok(None) };
             self.disk.apply(vec![Change::ShardState(key, state)]).await.map_err(disk_refusal)?;
             return Ok(None);
         }
