@@ -69,6 +69,13 @@ pub struct View {
     pub nodes: BTreeMap<NodeId, NodeCard>,
 }
 
+impl View {
+    /// Whether a member of `pair` lives.
+    pub(crate) fn answers(&self, pair: &PairId) -> bool {
+        self.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true))
+    }
+}
+
 /// Nobody told what the network looks like.
 #[derive(Debug, Clone, Error)]
 pub enum Unreachable {

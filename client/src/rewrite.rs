@@ -3,7 +3,7 @@
 
 use defs_core::manifest::ManifestPage;
 use defs_core::port::Randomness as _;
-use defs_core::record::RecordKey;
+use defs_core::record::{RecordKey, quorum_of};
 use thiserror::Error;
 
 use crate::download::OpenFile;
@@ -15,6 +15,9 @@ use crate::records::{Found, ReadRecordError, Sought, WriteRecordsError};
 /// Why a manifest still says where shards were.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum RewriteError {
+    /// Nothing can be written: to try would keep the reader waiting.
+    #[error("only {there} of the manifest's pairs answer")]
+    TooFewPairs { there: usize },
     #[error(transparent)]
     Read(#[from] ReadRecordError),
     #[error(transparent)]
@@ -30,8 +33,14 @@ impl<W: World> Nodes<W> {
     /// A version that was cut off is another one's sibling at worst, and says nothing else of
     /// the file: whoever reads both takes either, and the next version names both.
     pub(crate) async fn rewrite_moved(&self, file: &OpenFile) -> Result<usize, RewriteError> {
+        let unwritten = self.moves.unwritten(file.context.file);
+        let view = self.directory.view();
+        let there = file.set.iter().filter(|pair| view.answers(pair)).count();
+        if !unwritten.is_empty() && there < quorum_of(file.set.len()) {
+            return Err(RewriteError::TooFewPairs { there });
+        }
         let mut written = 0;
-        for page in self.moves.unwritten(file.context.file) {
+        for page in unwritten {
             written += usize::from(self.rewrite_page(file, page).await?);
             self.moves.written(file.context.file, page);
         }

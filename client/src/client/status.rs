@@ -99,26 +99,33 @@ pub enum StatusError {
 
 impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
     /// How a file is stored. With `ask`, every member of every pair is asked whether it
-    /// holds its shards; without, the network's table says who is alive.
+    /// holds its shards; without, the network's table says who is alive, and only what was at
+    /// pairs that are gone is looked for.
     pub async fn stat(&self, file: FileRef, ask: bool) -> Result<FileStatus, StatusError> {
         let shared = &self.shared;
         let ticket = shared.ticket(file).await?;
         let open = shared.open_ticket(&ticket).await?;
         let mut slices = open.slices(&shared.nodes).await?;
         shared.nodes.moves.apply(&mut slices);
+        let view = match shared.nodes.directory.refresh().await {
+            Ok(view) => view,
+            Err(_) => shared.nodes.directory.view(),
+        };
         let held = if ask {
             let held = shared.nodes.held_shards(&open.context.lock, &slices).await;
-            if shared.find_all_moved(&open, &mut slices, &held).await {
+            let is_absent = |_: &PairId, held: &HeldByMembers| !held.contains(&Some(true));
+            let absent = absent(&slices, &held, is_absent);
+            if shared.find_all_moved(&open, &mut slices, &absent).await {
                 shared.nodes.held_shards(&open.context.lock, &slices).await
             } else {
                 held
             }
         } else {
-            slices.iter().map(|slice| vec![[None; 2]; slice.pairs.len()]).collect()
-        };
-        let view = match shared.nodes.directory.refresh().await {
-            Ok(view) => view,
-            Err(_) => shared.nodes.directory.view(),
+            let held: Vec<_> =
+                slices.iter().map(|slice| vec![[None; 2]; slice.pairs.len()]).collect();
+            let absent = absent(&slices, &held, |pair, _| !view.answers(pair));
+            shared.find_all_moved(&open, &mut slices, &absent).await;
+            held
         };
         let geometry = open.head.geometry;
         let slices: Vec<_> = (0..)
@@ -127,8 +134,8 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
             .map(|(number, (entry, held))| slice_status(&view, number, (entry, held), geometry))
             .collect();
         // Without its manifest no slice is found.
-        let gone = open.set.iter().filter(|pair| !answers(&view, pair)).count();
-        let stand_ins = if ask && gone > 0 {
+        let gone = open.set.iter().filter(|pair| !view.answers(pair)).count();
+        let stand_ins = if gone > 0 {
             let key = RecordKey::manifest(open.context.file, 0);
             let sought = Sought { key, lock: &open.context.lock };
             shared.nodes.count_stand_ins(sought, &open.set).await.min(gone)
@@ -156,24 +163,18 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
 }
 
 impl<W: World> Shared<W> {
-    /// Looks for shards that nobody holds where they were put. Whether some were found
-    /// elsewhere; `slices` name their pairs then.
+    /// Looks for shards that are absent where they were put. Whether some were found elsewhere;
+    /// `slices` name their pairs then.
     async fn find_all_moved(
         &self,
         open: &OpenFile,
         slices: &mut [SliceEntry],
-        held: &[Vec<HeldByMembers>],
+        absent: &[BTreeSet<ShardIndex>],
     ) -> bool {
-        let missing = |held: &Vec<HeldByMembers>| -> BTreeSet<ShardIndex> {
-            let held = (0_u8..).map(ShardIndex).zip(held);
-            let absent = held.filter(|(_, members)| !members.contains(&Some(true)));
-            absent.map(|(index, _)| index).collect()
-        };
-        let asks = (0..).map(SliceNo).zip(slices.iter().zip(held)).filter_map(
-            |(number, (entry, held))| {
-                let missing = missing(held);
-                (!missing.is_empty()).then_some(async move {
-                    self.nodes.find_moved(&open.context, (number, entry), &missing).await
+        let asks = (0..).map(SliceNo).zip(slices.iter().zip(absent)).filter_map(
+            |(number, (entry, absent))| {
+                (!absent.is_empty()).then_some(async move {
+                    self.nodes.find_moved(&open.context, (number, entry), absent).await
                 })
             },
         );
@@ -183,6 +184,20 @@ impl<W: World> Shared<W> {
         self.nodes.moves.apply(slices);
         found.iter().any(|found| !found.is_empty())
     }
+}
+
+/// Of each slice the shards that are not where they were put.
+fn absent(
+    slices: &[SliceEntry],
+    held: &[Vec<HeldByMembers>],
+    is_absent: impl Fn(&PairId, &HeldByMembers) -> bool,
+) -> Vec<BTreeSet<ShardIndex>> {
+    let of_slice = |(entry, held): (&SliceEntry, &Vec<HeldByMembers>)| {
+        let shards = (0_u8..).map(ShardIndex).zip(entry.pairs.iter().zip(held));
+        let absent = shards.filter(|(_, (pair, held))| is_absent(pair, held));
+        absent.map(|(index, _)| index).collect()
+    };
+    slices.iter().zip(held).map(of_slice).collect()
 }
 
 fn slice_status(
@@ -208,9 +223,4 @@ fn slice_status(
     let readable = have >= geometry.data();
     let survives = readable.then(|| losses_survived(&by_pair, geometry.data()));
     SliceStatus { number, length: entry.length, stripe: entry.stripe, shards, survives }
-}
-
-/// Whether a member of `pair` lives.
-fn answers(view: &View, pair: &PairId) -> bool {
-    view.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true))
 }

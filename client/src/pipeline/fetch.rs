@@ -130,7 +130,18 @@ impl<W: World> Nodes<W> {
         let mut pairs = self.moves.pairs_of(entry);
         let lengths = Lengths::of(entry, geometry);
         let mut gathering = Gathering::new(geometry, lengths);
-        let mut queue = self.by_likelihood(&pairs).await.into_iter();
+        let (mut likely, mut away) = self.by_likelihood(&pairs).await;
+        let mut looked = likely.len() < need;
+        if looked {
+            // To wait for those who are away would take longer than to ask who else has theirs.
+            let missing = away.iter().copied().collect();
+            for (index, pair) in self.find_moved(file, (number, entry), &missing).await {
+                pairs[usize::from(index.0)] = pair;
+                away.retain(|one| *one != index);
+                likely.push(index);
+            }
+        }
+        let mut queue = likely.into_iter().chain(away);
         let mut running = FuturesUnordered::new();
         let (mut failed, mut used) = (Vec::new(), Vec::new());
         for index in queue.by_ref().take(need) {
@@ -138,7 +149,6 @@ impl<W: World> Nodes<W> {
             running.push(self.fetch_shard(wanted, place, lengths, gathering.room(index)));
         }
         let patience = self.stripe_patience(&pairs, lengths);
-        let mut looked = false;
         let mut slow = Box::pin(self.world.clock().sleep(patience));
         while gathering.have() < need && !running.is_empty() {
             let finished = tokio::select! {
@@ -189,8 +199,8 @@ impl<W: World> Nodes<W> {
         Ok(Fetched { coded, decoded, used })
     }
 
-    /// Indices in the order to ask: data before parity, but what is likely missing last.
-    async fn by_likelihood(&self, pairs: &[PairId]) -> Vec<ShardIndex> {
+    /// What can likely be had, in the order to ask: data before parity; and what is likely missing.
+    async fn by_likelihood(&self, pairs: &[PairId]) -> (Vec<ShardIndex>, Vec<ShardIndex>) {
         let mut view = self.directory.view();
         if pairs.iter().any(|pair| !view.pairs.contains_key(pair)) {
             match self.directory.fresh().await {
@@ -210,9 +220,10 @@ impl<W: World> Nodes<W> {
             })
         };
         let all = (0_u8..).map(ShardIndex).zip(pairs);
-        let (mut first, last): (Vec<_>, Vec<_>) = all.partition(|(_, pair)| well(pair));
-        first.extend(last);
-        first.into_iter().map(|(index, _)| index).collect()
+        let (likely, away): (Vec<_>, Vec<_>) = all.partition(|(_, pair)| well(pair));
+        let indices =
+            |of: Vec<_>| of.into_iter().map(|(index, _): (ShardIndex, &PairId)| index).collect();
+        (indices(likely), indices(away))
     }
 
     /// How long a stripe may take before one shard more is asked for: each shard's own

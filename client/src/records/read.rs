@@ -279,9 +279,8 @@ impl<W: World> Nodes<W> {
     /// How many pairs outside of `set` hold the record, of so many as can all be asked.
     pub(crate) async fn count_stand_ins(&self, sought: Sought<'_>, set: &[PairId]) -> usize {
         let Ok(view) = self.directory.fresh().await else { return 0 };
-        let lives =
-            |pair: &PairId| view.pairs.get(pair).is_some_and(|pair| pair.alive.contains(&true));
-        let others = view.pairs.keys().copied().filter(|pair| !set.contains(pair) && lives(pair));
+        let others = view.pairs.keys().copied();
+        let others = others.filter(|pair| !set.contains(pair) && view.answers(pair));
         let others: Vec<_> = others.take(STAND_INS_ASKED_MAX).collect();
         let mut answers = Answers::default();
         if self.ask_pairs(sought, &others, others.len(), &mut answers).await.is_err() {

@@ -2,6 +2,7 @@
 //! both receipts, and carried on with in the background until all have it or time is up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use defs_core::format::Format as _;
 use defs_core::ids::PairId;
@@ -61,13 +62,15 @@ impl<W: World> Nodes<W> {
         records: &[Arc<SignedRecord>],
     ) -> Result<(), WriteRecordsError> {
         let (results, mut done) = mpsc::channel(set.pairs.len());
+        let is_kept = Arc::new(AtomicBool::new(false));
         for pair in set.pairs.iter().copied() {
             let (nodes, results, records) = (self.clone(), results.clone(), records.to_vec());
-            let trace = trace::current();
+            let (trace, is_kept) = (trace::current(), Arc::clone(&is_kept));
             self.tasks.spawn(async move {
                 // Of its own, since the put ends before the last pair has it.
                 let span = trace::following(trace, || spans::record_send(pair));
-                let outcome = trace::within(span, nodes.write_to_pair(pair, &records)).await;
+                let outcome =
+                    trace::within(span, nodes.write_to_pair(pair, &records, &is_kept)).await;
                 // Nobody waits once a quorum has it.
                 drop(results.send((pair, outcome)).await);
             });
@@ -84,6 +87,7 @@ impl<W: World> Nodes<W> {
                 }
             }
             if have == need {
+                is_kept.store(true, Ordering::Relaxed);
                 return Ok(());
             }
             if failed.len() + need > set.pairs.len() {
@@ -95,15 +99,20 @@ impl<W: World> Nodes<W> {
         Err(WriteRecordsError { have, need, failed, source })
     }
 
+    /// Tries again and again; where nobody of the pair lives, only as long as a quorum lacks
+    /// them: else whoever closes the client would wait for that pair.
     async fn write_to_pair(
         &self,
         pair: PairId,
         records: &[Arc<SignedRecord>],
+        is_kept: &AtomicBool,
     ) -> Result<(), AskPairError> {
         for batch in batches(records) {
             let mut attempt = 1;
             while let Err(error) = self.write_batch(pair, batch).await {
-                if attempt >= TRIES || !error.is_retryable() {
+                let is_needed =
+                    !is_kept.load(Ordering::Relaxed) || self.directory.view().answers(&pair);
+                if attempt >= TRIES || !is_needed || !error.is_retryable() {
                     return Err(error);
                 }
                 tracing::debug!(%pair, error = &error as &dyn std::error::Error, "record not kept");
