@@ -29,6 +29,13 @@ fn survives(user: &User, name: &str) -> Option<u64> {
     events.iter().find(|event| event["event"] == "stat")?["survivesPairs"].as_u64()
 }
 
+/// Whether the command holds the file to be readable, without asking who has what.
+fn readable(user: &User, name: &str) -> bool {
+    let events = user.events(&["stat", name]).unwrap();
+    let stat = events.iter().find(|event| event["event"] == "stat").unwrap();
+    stat["survivesPairs"].is_u64()
+}
+
 /// Kills both members of a pair that doesn't have the first node, and takes their folders away.
 fn destroy_a_pair(user: &User) -> Value {
     let first = user.events(&["status"]).unwrap();
@@ -88,6 +95,7 @@ fn what_two_pairs_held_one_after_the_other_is_rebuilt_and_every_file_is_equal() 
         }
         settled(&user);
         for ((name, ..), bytes) in files.iter().zip(&bytes) {
+            assert!(readable(&user, name), "{name} is said to be unreadable in round {round}");
             assert!(user.get_bytes(name).unwrap() == *bytes, "{name} differs in round {round}");
         }
     }

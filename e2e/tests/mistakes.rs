@@ -1,9 +1,11 @@
 //! What a user does wrong, and what they are told.
 #![cfg(test)]
 
-use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+use std::{fs, thread};
 
-use defs_e2e::User;
+use defs_e2e::{User, noise};
+use rustix::fs::{FileType, Mode};
 
 #[test]
 fn a_user_without_key_or_network_is_told_what_to_do() {
@@ -48,6 +50,20 @@ fn too_few_pairs_unknown_names_and_odd_files_are_refused_with_words() {
     full.succeeded().unwrap();
     let nowhere = user.run(&["get", "x", "-o", "/no/such/folder/x"]).unwrap();
     assert_eq!(nowhere.code, Some(8), "{}", nowhere.err);
+}
+
+#[test]
+fn a_file_that_is_got_into_a_pipe_leaves_the_pipe_where_it_is() {
+    let user = User::with_nodes(4).unwrap();
+    user.put_bytes("x", &noise(1, 1 << 20), &[]).unwrap();
+    let pipe = user.home().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let from = pipe.clone();
+    let reader = thread::spawn(move || fs::read(from).unwrap());
+    let got = user.run(&["get", "x", "-o", pipe.to_str().unwrap()]).unwrap();
+    got.succeeded().unwrap();
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert!(reader.join().unwrap() == noise(1, 1 << 20));
 }
 
 #[test]

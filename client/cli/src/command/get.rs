@@ -1,5 +1,6 @@
 //! `defs get`: a file back, whole or in part, or everything under a prefix.
 
+use std::fs::OpenOptions;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -128,10 +129,20 @@ fn sink(output: Option<&Path>, name: &str) -> Result<(Sink, bool)> {
             return Ok((Sink::Writer(Box::new(tokio::io::stdout())), true));
         }
         Some(path) if path.is_dir() => path.join(base_name(name)?),
+        Some(path) if is_special(path) => {
+            let file = OpenOptions::new().write(true).open(path);
+            let file = file.with_context(|| format!("failed to open {}", path.display()))?;
+            return Ok((Sink::Writer(Box::new(tokio::fs::File::from_std(file))), false));
+        }
         Some(path) => path.to_owned(),
         None => base_name(name)?,
     };
     Ok((Sink::File(path), false))
+}
+
+/// Whether there is a device or a pipe: a file in its place would be the end of it.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
 fn base_name(name: &str) -> Result<PathBuf> {

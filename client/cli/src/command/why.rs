@@ -141,7 +141,10 @@ impl Why {
         let mut lines = Vec::new();
         if !self.lost_pairs.is_empty() {
             let pairs: Vec<_> = self.lost_pairs.iter().map(|pair| short(pair)).collect();
-            lines.push(format!("lost pairs, of which everything is rebuilt: {}", pairs.join(" ")));
+            lines.push(format!(
+                "given up, and what they held is rebuilt elsewhere: {}",
+                pairs.join(" ")
+            ));
         } else if self.frozen.is_none() {
             lines.push("their pairs are silent and not given up yet: see replaceAfter".to_owned());
         }
