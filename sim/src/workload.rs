@@ -223,7 +223,7 @@ async fn shards_of(client: &SimClient, name: &str) -> Vec<(ShardKey, PairId)> {
     let of = |slice: SliceStatus| {
         let stripe = slice.stripe;
         let key = move |index| ShardKey { stripe, index };
-        slice.shards.into_iter().map(move |shard| (key(shard.index), shard.pair))
+        slice.shards.into_iter().map(move |shard| (key(shard.index), shard.named))
     };
     status.slices.into_iter().flat_map(of).collect()
 }

@@ -70,7 +70,9 @@ pub struct SliceStatus {
 pub struct ShardStatus {
     /// Which of the n.
     pub index: ShardIndex,
-    /// The pair that it was put on.
+    /// The pair that the manifest names.
+    pub named: PairId,
+    /// The pair that has it, as far as is known: another one, if it has moved.
     pub pair: PairId,
     /// Whether each member answers, as the network's table has it.
     pub alive: [bool; 2],
@@ -106,6 +108,7 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
         let ticket = shared.ticket(file).await?;
         let open = shared.open_ticket(&ticket).await?;
         let mut slices = open.slices(&shared.nodes).await?;
+        let named: Vec<_> = slices.iter().map(|slice| slice.pairs.clone()).collect();
         shared.nodes.moves.apply(&mut slices);
         let view = match shared.nodes.directory.refresh().await {
             Ok(view) => view,
@@ -130,8 +133,10 @@ impl<P: Peers, C: Clock, R: Randomness, K: Compute> Client<P, C, R, K> {
         let geometry = open.head.geometry;
         let slices: Vec<_> = (0..)
             .map(SliceNo)
-            .zip(slices.iter().zip(held))
-            .map(|(number, (entry, held))| slice_status(&view, number, (entry, held), geometry))
+            .zip(slices.iter().zip(named.iter().zip(held)))
+            .map(|(number, (entry, (named, held)))| {
+                slice_status(&view, (number, entry), (named, held), geometry)
+            })
             .collect();
         // Without its manifest no slice is found.
         let gone = open.set.iter().filter(|pair| !view.answers(pair)).count();
@@ -202,14 +207,15 @@ fn absent(
 
 fn slice_status(
     view: &View,
-    number: SliceNo,
-    (entry, held): (&SliceEntry, Vec<[Option<bool>; 2]>),
+    (number, entry): (SliceNo, &SliceEntry),
+    (named, held): (&[PairId], Vec<HeldByMembers>),
     geometry: Geometry,
 ) -> SliceStatus {
     let shards: Vec<_> = (0_u8..)
-        .zip(entry.pairs.iter().zip(held))
-        .map(|(index, (pair, held))| ShardStatus {
+        .zip(named.iter().zip(entry.pairs.iter().zip(held)))
+        .map(|(index, (named, (pair, held)))| ShardStatus {
             index: ShardIndex(index),
+            named: *named,
             pair: *pair,
             alive: view.pairs.get(pair).map_or([false; 2], |pair| pair.alive),
             held,
