@@ -130,18 +130,8 @@ impl<W: World> Nodes<W> {
         let mut pairs = self.moves.pairs_of(entry);
         let lengths = Lengths::of(entry, geometry);
         let mut gathering = Gathering::new(geometry, lengths);
-        let (mut likely, mut away) = self.by_likelihood(&pairs).await;
-        let mut looked = likely.len() < need;
-        if looked {
-            // To wait for those who are away would take longer than to ask who else has theirs.
-            let missing = away.iter().copied().collect();
-            for (index, pair) in self.find_moved(file, (number, entry), &missing).await {
-                pairs[usize::from(index.0)] = pair;
-                away.retain(|one| *one != index);
-                likely.push(index);
-            }
-        }
-        let mut queue = likely.into_iter().chain(away);
+        let (queue, mut looked) = self.to_ask(wanted, &mut pairs).await;
+        let mut queue = queue.into_iter();
         let mut running = FuturesUnordered::new();
         let (mut failed, mut used) = (Vec::new(), Vec::new());
         for index in queue.by_ref().take(need) {
@@ -197,6 +187,25 @@ impl<W: World> Nodes<W> {
         let (coded, decoded) =
             finished.map_err(|source| FetchError::Restore { slice: number, source })?;
         Ok(Fetched { coded, decoded, used })
+    }
+
+    /// What to ask for, in this order. Where too few pairs are well, `pairs` names then who else has
+    /// what is away; whether it was looked for.
+    async fn to_ask(&self, wanted: Wanted<'_>, pairs: &mut [PairId]) -> (Vec<ShardIndex>, bool) {
+        let Wanted { file, number, entry, .. } = wanted;
+        let (mut likely, mut away) = self.by_likelihood(pairs).await;
+        let looks = likely.len() < file.geometry.data();
+        if looks {
+            // To wait for those who are away would take longer than to ask who else has theirs.
+            let missing = away.iter().copied().collect();
+            for (index, pair) in self.find_moved(file, (number, entry), &missing).await {
+                pairs[usize::from(index.0)] = pair;
+                away.retain(|one| *one != index);
+                likely.push(index);
+            }
+        }
+        likely.extend(away);
+        (likely, looks)
     }
 
     /// What can likely be had, in the order to ask: data before parity; and what is likely missing.

@@ -242,7 +242,8 @@ impl<W: World> Engine<W> {
         let census = self.census(&Need::nothing_lost(key, &stored), &stored).await?;
         let is_there = census.holders(key.index).contains(&to);
         let is_whole = census.silent == 0 && census.missing.is_empty();
-        if census.is_deleted || !is_whole && !(is_there && self.is_at_rest(&gift, &census)) {
+        let may_go = is_whole || is_there && self.is_at_rest(&gift, &census);
+        if census.is_deleted || !may_go {
             return Ok(false);
         }
         match self.hand_over(gift, &census).await {
