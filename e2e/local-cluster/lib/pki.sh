@@ -29,8 +29,10 @@ certificate() { # NAME SUBJECT [ALTERNATIVE_NAMES]
         )
 }
 
+# In its place as a whole: whoever runs `up` on a cluster that is up must not leave others a half.
 kubeconfig() { # NAME FILE
-    cat >"$2" <<YAML
+    install -m 600 /dev/null "$2.new"
+    cat >"$2.new" <<YAML
 apiVersion: v1
 kind: Config
 clusters:
@@ -43,5 +45,5 @@ contexts:
   - {name: $CLUSTER, context: {cluster: $CLUSTER, user: $1}}
 current-context: $CLUSTER
 YAML
-    chmod 600 "$2"
+    mv "$2.new" "$2"
 }
