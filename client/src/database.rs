@@ -270,10 +270,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// Makes the tables that are missing, once, whichever process comes first.
 fn migrate(path: &Path, writer: &mut Connection) -> Result<(), DatabaseError> {
     let failed = |source| opening(path, source);
+    // Mostly nothing is missing, and whoever only reads doesn't wait for the disk.
+    if version(writer).map_err(failed)? == SCHEMA_VERSION {
+        return Ok(());
+    }
     let transaction =
         writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let found: u32 =
-        transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let found = version(&transaction).map_err(failed)?;
     let steps: &[&str] = match found {
         0 => &[SCHEMA, SCHEMA_2],
         1 => &[SCHEMA_2],
@@ -285,6 +288,10 @@ fn migrate(path: &Path, writer: &mut Connection) -> Result<(), DatabaseError> {
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 #[cfg(test)]
@@ -323,6 +330,15 @@ mod tests {
         assert!(first.is_ok() && other.is_ok());
         assert!(matches!(twice, Err(DatabaseError::Query { what: "store a value", .. })));
         assert_eq!(count(&database).await, 2);
+    }
+
+    #[test]
+    fn opening_it_again_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.db");
+        drop(open_both(&path).unwrap());
+        let _both = open_both(&path).unwrap();
+        assert_eq!(std::fs::metadata(folder.path().join("client.db-wal")).unwrap().len(), 0);
     }
 
     #[tokio::test]
